@@ -1,0 +1,58 @@
+# One way to run anything. `make` alone lists the targets. Each installs what it misses, once.
+
+PYTHON ?= python3
+VENV := .venv
+REFERENCE_VENV := .venv-reference
+BIN := $(VENV)/bin
+
+export PYTHON
+export BAGPIPE_REFERENCE_VENV ?= $(CURDIR)/$(REFERENCE_VENV)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv packages reference test unit lint format bench lab lab-show lab-down ledger clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+packages:
+	@tools/debian-packages
+
+venv: packages
+	@tools/virtualenv $(VENV) --editable '.[test,lint]'
+
+# The reference daemon (networking-bagpipe 20.0.0) and ExaBGP need old neighbours, so they live apart.
+reference: packages
+	@tools/virtualenv $(REFERENCE_VENV) networking-bagpipe==20.0.0 exabgp==4.2.21 'pyroute2<0.8' 'neutron<26' 'setuptools<80'
+
+test: venv reference ## All tests, real peers included (root); ARGS='-k name' narrows them
+	@$(BIN)/python -m pytest $(ARGS)
+
+unit: venv ## The tests that need neither root nor other programs
+	@$(BIN)/python -m pytest tests/unit tests/property tests/pair tests/replay $(ARGS)
+
+lint: venv ## ruff and mypy --strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy --strict src
+
+format: venv ## Rewrite the source in the house format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: venv reference ## Measure this speaker and its peers, write docs/performance.md
+	@$(BIN)/python -m bench $(ARGS)
+
+lab: venv reference ## A reflector, two speakers and a router in namespaces, told as a story (root)
+	@$(BIN)/python -m bagpipe.lab up
+
+lab-show: venv ## What the running lab holds now
+	@$(BIN)/python -m bagpipe.lab show
+
+lab-down: venv ## End the lab
+	@$(BIN)/python -m bagpipe.lab down
+
+ledger: venv ## Count what rfc/ says is proven and what is a gap
+	@$(BIN)/python tools/rfc_ledger.py
+
+clean: ## Remove the virtual environments and caches
+	rm -rf $(VENV) $(REFERENCE_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
