@@ -1,0 +1,1 @@
+"""BGP on the wire: bytes to values and back. No I/O, no clock, no configuration."""
