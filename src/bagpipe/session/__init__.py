@@ -1,0 +1,1 @@
+"""One BGP neighbour without I/O and clock: transition table, negotiation, timers, collision, graceful restart."""

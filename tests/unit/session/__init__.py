@@ -1,0 +1,1 @@
+"""The session without I/O: table, negotiation, timers, collision, errors."""
