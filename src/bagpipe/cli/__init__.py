@@ -1,0 +1,1 @@
+"""The command line: what a running speaker says over HTTP, for people and for programs."""

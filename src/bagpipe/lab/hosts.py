@@ -1,0 +1,121 @@
+"""Hosts of the lab: network namespaces, the links between them, and the programs that run on them.
+
+A host is a namespace whose name starts with that of the lab; taking the lab down ends every process inside those
+namespaces and nothing else. Needs root and iproute2. Interfaces exist only inside the namespaces.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+NAME = os.environ.get("BAGPIPE_LAB", "bagpipe-lab")
+"""The name of the lab; another name is another lab, beside the first."""
+PREFIX = f"{NAME}-"
+STATE = Path("/run") / NAME
+END_GRACE = 3.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+
+class LabFault(Exception):
+    """Something the lab needs did not happen; the text is for the person who started it."""
+
+
+def _ip(*arguments: str) -> str:
+    ended = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise LabFault(f"ip {' '.join(arguments)}: {ended.stderr.strip()}")
+    return ended.stdout
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A namespace with a name that people read, such as ``node1``."""
+
+    name: str
+
+    @property
+    def namespace(self) -> str:
+        """The name of the network namespace."""
+        return PREFIX + self.name
+
+    @property
+    def directory(self) -> Path:
+        """Where configuration and logs of this host are."""
+        return STATE / self.name
+
+    def create(self) -> None:
+        """Make the namespace with its loopback up. Raises LabFault."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        _ip("netns", "add", self.namespace)
+        _ip("-n", self.namespace, "link", "set", "lo", "up")
+
+    def argv(self, command: Sequence[str]) -> list[str]:
+        """``command`` as it is run on this host."""
+        return ["ip", "netns", "exec", self.namespace, *command]
+
+    def start(self, name: str, command: Sequence[str]) -> int:
+        """Start a program that outlives this process; its log is ``<directory>/<name>.log``. Gives its process id."""
+        with (self.directory / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                self.argv(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        return process.pid
+
+    def run(self, command: Sequence[str], timeout: float = 20.0) -> str:
+        """Run a command to its end and give its output. Raises LabFault when it fails."""
+        try:
+            ended = subprocess.run(self.argv(command), capture_output=True, text=True, check=False, timeout=timeout)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise LabFault(f"{self.name}: {' '.join(command)}: {error}") from error
+        if ended.returncode:
+            raise LabFault(f"{self.name}: {' '.join(command)}: {(ended.stderr or ended.stdout).strip()}")
+        return ended.stdout
+
+    def processes(self) -> list[int]:
+        """The process ids inside the namespace; none when it does not exist."""
+        listed = subprocess.run(["ip", "netns", "pids", self.namespace], capture_output=True, text=True, check=False)
+        return [int(word) for word in listed.stdout.split()]
+
+    def end(self) -> None:
+        """End all processes of the host, then remove the namespace."""
+        deadline = time.monotonic() + END_GRACE
+        number = signal.SIGTERM
+        while processes := self.processes():
+            for process in processes:
+                _send(process, number)
+            time.sleep(0.1)
+            if time.monotonic() > deadline:
+                number = signal.SIGKILL
+        _ip("netns", "delete", self.namespace)
+
+
+def _send(process: int, number: signal.Signals) -> None:
+    try:
+        os.kill(process, number)
+    except ProcessLookupError:
+        return
+
+
+def existing_hosts() -> list[Host]:
+    """The hosts of a lab that is up."""
+    names = [line.split()[0] for line in _ip("netns", "list").splitlines() if line]
+    return [Host(name.removeprefix(PREFIX)) for name in names if name.startswith(PREFIX)]
+
+
+def join(left: Host, left_addresses: Sequence[str], right: Host, right_addresses: Sequence[str]) -> None:
+    """A cable between two hosts. The interface is named after the host at the other end; addresses have lengths."""
+    _ip(
+        *("link", "add", right.name, "netns", left.namespace, "type", "veth"),
+        *("peer", "name", left.name, "netns", right.namespace),
+    )
+    for host, other, addresses in ((left, right, left_addresses), (right, left, right_addresses)):
+        for address in addresses:
+            nodad = ["nodad"] if ":" in address else []
+            _ip("-n", host.namespace, "address", "add", address, "dev", other.name, *nodad)
+        _ip("-n", host.namespace, "link", "set", other.name, "up")

@@ -1,0 +1,1 @@
+"""The route reflector: a speaker, the TCP edge, and a little configuration."""
