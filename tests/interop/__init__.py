@@ -1,0 +1,1 @@
+"""Interoperability with real programs of others, in network namespaces."""

@@ -1,0 +1,194 @@
+"""FRR's bgpd, alone (`-Z`) or, where it shall be an EVPN edge with a VNI of its own, with zebra."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Self
+
+from .network import batch, run
+from .peer import Neighbor, Peer
+from .route import Family, Route, plain_address
+
+_NAMES = {Family.VPNV4: "ipv4 vpn", Family.VPNV6: "ipv6 vpn", Family.EVPN: "l2vpn evpn"}
+
+
+class Frr(Peer):
+    """bgpd with its sockets, pid file and vty in a directory of its own."""
+
+    neighbors: tuple[Neighbor, ...] = ()
+    networks: tuple[Route, ...] = ()
+    local_as: int = 64512
+    vni: int | None = None
+    config: str | None = None
+
+    def start(self) -> Self:
+        """Start bgpd from `config`, or from what `neighbors` and `networks` say; with `vni`, a VXLAN edge."""
+        path = self.write("bgpd.conf", self.config or self._configuration())
+        own = ["-u", "root", "-g", "root", "--vty_socket", str(self.directory), "-P", "0"]
+        with_zebra = ["-Z"]
+        if self.vni is not None:
+            self._make_vxlan(self.vni)
+            socket = str(self.directory / "zserv.api")
+            empty = self.write("zebra.conf", "")
+            pid = str(self.directory / "zebra.pid")
+            self.run("/usr/lib/frr/zebra", *own, "-g", "frrvty", "-f", str(empty), "-z", socket, "-i", pid)
+            with_zebra = ["-z", socket]
+        self.run(
+            "/usr/lib/frr/bgpd", "-S", *own, *with_zebra, "-f", str(path), "-i", str(self.directory / "bgpd.pid"),
+            "--log", f"file:{self.directory}/events.log",
+        )  # fmt: skip
+        return self
+
+    def vty(self, *commands: str) -> str:
+        """What bgpd answers to commands of the enabled mode."""
+        argv = ["vtysh", "--vty_socket", str(self.directory), "-d", "bgpd"]
+        for command in commands:
+            argv += ["-c", command]
+        return run(argv)
+
+    def json(self, command: str) -> Any:
+        """What bgpd answers, decoded."""
+        return json.loads(self.vty(f"{command} json"))
+
+    def configure(self, *lines: str) -> None:
+        """Change the configuration of `router bgp`."""
+        self.vty("configure terminal", f"router bgp {self.local_as}", *lines)
+
+    def announce(self, family: Family, route: Route) -> None:
+        """Originate a VPN prefix."""
+        self.configure(*self._network(family, route, ""))
+
+    def withdraw(self, family: Family, route: Route) -> None:
+        """Stop originating it."""
+        self.configure(*self._network(family, route, "no "))
+
+    def neighbor(self, address: str) -> dict[str, Any]:
+        """`show bgp neighbors ADDRESS json`."""
+        told: dict[str, Any] = self.json(f"show bgp neighbors {address}")
+        found: dict[str, Any] = told[address]
+        return found
+
+    def established(self, neighbor: str) -> bool:
+        """See `Peer.established`."""
+        return bool(self.neighbor(neighbor).get("bgpState") == "Established")
+
+    def _listed(self, family: Family) -> list[Route]:
+        if family is Family.EVPN:
+            table = self.json("show bgp l2vpn evpn route detail")
+            return [
+                _evpn(rd, entry)
+                for rd, entries in table.items()
+                if isinstance(entries, dict)
+                for entry in entries.values()
+                if isinstance(entry, dict)
+            ]
+        if family not in _NAMES:
+            return []
+        shown = self.vty(f"show bgp {_NAMES[family]} json")
+        named = json.loads(shown)["routes"]["routeDistinguishers"] if shown.strip() else {}
+        return [
+            _vpn(rd, prefix, self.json(f"show bgp {_NAMES[family]} rd {rd} {prefix}"))
+            for rd, prefixes in named.items()
+            for prefix in prefixes
+        ]
+
+    def _make_vxlan(self, vni: int) -> None:
+        batch(
+            self.host.namespace,
+            [
+                f"link add br{vni} type bridge",
+                f"link add vx{vni} type vxlan id {vni} dstport 4789 local {self.address} nolearning",
+                f"link set vx{vni} master br{vni} addrgenmode none up",
+                f"link set br{vni} addrgenmode none up",
+                f"link add tap{vni} type veth peer name vm{vni}",
+                f"link set tap{vni} master br{vni} addrgenmode none up",
+                f"link set vm{vni} addrgenmode none up",
+            ],
+        )
+
+    def learn_mac(self, mac: str) -> None:
+        """Put a station behind the local port of the VNI's bridge, which makes a MAC/IP route."""
+        self.host.run("bridge", "fdb", "replace", mac, "dev", f"tap{self.vni}", "master", "static")
+
+    def _configuration(self) -> str:
+        lines = [f"router bgp {self.local_as}", f" bgp router-id {self.address}", " no bgp default ipv4-unicast"]
+        lines += [" no bgp ebgp-requires-policy", " no bgp network import-check"]
+        maps: list[str] = []
+        for neighbor in self.neighbors:
+            lines += self._session(neighbor)
+        for family in _NAMES:
+            lines.append(f" address-family {_NAMES[family]}")
+            for neighbor in self.neighbors:
+                if family in neighbor.families:
+                    lines.append(f"  neighbor {neighbor.address} activate")
+                if family in neighbor.families and neighbor.client:
+                    lines.append(f"  neighbor {neighbor.address} route-reflector-client")
+            if family is Family.EVPN and self.vni is not None:
+                lines.append("  advertise-all-vni")
+            lines.append(" exit-address-family")
+        for route in self.networks:
+            family = Family.VPNV6 if ":" in route.nlri else Family.VPNV4
+            lines += [f" {line}" for line in self._network(family, route, "")]
+            maps += _map(route)
+        return "\n".join([*maps, *lines, ""])
+
+    @staticmethod
+    def _session(neighbor: Neighbor) -> list[str]:
+        name = f" neighbor {neighbor.address}"
+        lines = [f"{name} remote-as {neighbor.remote_as}", f"{name} timers connect 1"]
+        lines.append(f"{name} timers {neighbor.hold_time // 3} {neighbor.hold_time}")
+        if neighbor.password is not None:
+            lines.append(f"{name} password {neighbor.password}")
+        if neighbor.ttl_security:
+            lines.append(f"{name} ttl-security hops 1")
+        return lines
+
+    @staticmethod
+    def _network(family: Family, route: Route, negation: str) -> list[str]:
+        line = f"network {route.nlri} rd {route.rd} label {route.label}"
+        line += "" if negation else f" route-map {_name(route)}"
+        return [f"address-family {_NAMES[family]}", f" {negation}{line}", "exit-address-family"]
+
+
+def _name(route: Route) -> str:
+    return "map-" + "-".join(sorted(route.route_targets)).replace(":", "-")
+
+
+def _map(route: Route) -> list[str]:
+    lines = [f"route-map {_name(route)} permit 10", f" set extcommunity rt {' '.join(sorted(route.route_targets))}"]
+    if route.local_pref is not None:
+        lines.append(f" set local-preference {route.local_pref}")
+    return [*lines, "exit"]
+
+
+def _vpn(rd: str, prefix: str, told: dict[str, Any]) -> Route:
+    path = told[rd]["paths"][0]
+    return _route(rd, prefix, path, path.get("remoteLabel"))
+
+
+def _evpn(rd: str, entry: dict[str, Any]) -> Route:
+    path = entry["paths"][0][0]
+    kind = entry["routeType"]
+    address = entry.get("ip", "")
+    if kind == 2:
+        nlri = f"mac {entry['mac'].lower()} {address}".strip()
+    elif kind == 3:
+        nlri = f"multicast {address}"
+    else:
+        nlri = f"prefix {address}/{entry.get('ipLen')}" if kind == 5 else f"type-{kind}"
+    label = int(path["vni"]) if "vni" in path else path.get("pmsi", {}).get("label")
+    return _route(rd, nlri, path, label)
+
+
+def _route(rd: str, nlri: str, path: dict[str, Any], label: int | None) -> Route:
+    communities = path.get("extendedCommunity", {}).get("string", "").split()
+    return Route(
+        rd=rd,
+        nlri=nlri,
+        next_hop=plain_address(path["nexthops"][0]["ip"]),
+        label=label,
+        route_targets=frozenset(one.removeprefix("RT:") for one in communities if one.startswith("RT:")),
+        local_pref=path.get("locPrf"),
+        originator_id=path.get("originatorId"),
+        cluster_list=tuple(path.get("clusterList", {}).get("list", ())),
+    )
