@@ -1,0 +1,87 @@
+"""The goals of the complete daemon, as a literal, and whether the figures of a run meet them.
+
+A goal is met, not met, or not measured; it is computed from the run, never typed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.results import OURS, Results
+
+Measure = Callable[[Results], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """``measure`` must be at least (or, if ``at_most``, at most) the bound for plain CPython or for compiled code."""
+
+    text: str
+    unit: str
+    plain: float
+    compiled: float
+    measure: Measure
+    at_most: bool = False
+
+    def bound(self, compiled: bool) -> float:
+        """The bound that applies."""
+        return self.compiled if compiled else self.plain
+
+    def verdict(self, results: Results, compiled: bool) -> tuple[float | None, str]:
+        """The figure and what it means for the goal."""
+        figure = self.measure(results)
+        if figure is None:
+            return None, "not measured"
+        bound = self.bound(compiled)
+        return figure, "met" if (figure <= bound if self.at_most else figure >= bound) else "**not met**"
+
+
+def _ratio(case: str, *peers: str) -> Measure:
+    """How many times as many routes per CPU second as the fastest of ``peers``."""
+
+    def measure(results: Results) -> float | None:
+        ours = results.rate(case, OURS)
+        theirs = [rate for peer in peers if (rate := results.rate(case, peer)) is not None]
+        return ours / max(theirs) if ours is not None and theirs else None
+
+    return measure
+
+
+def _octets(results: Results) -> float | None:
+    return results.median("receive-large", OURS, "octets_per_route")
+
+
+def _resident(results: Results) -> float | None:
+    octets = results.median("receive-packed", OURS, "resident_at_rest")
+    return None if octets is None else octets / 1e6
+
+
+def _reflection(results: Results) -> float | None:
+    ours, theirs = results.median("reflect-100", OURS, "cpu"), results.median("reflect-100", "frr", "cpu")
+    return ours / theirs if ours is not None and theirs else None
+
+
+def _none(results: Results) -> float | None:
+    return None
+
+
+_FAST = ("bird", "openbgpd", "frr", "gobgp")
+
+GOALS: tuple[Goal, ...] = (
+    Goal("receive packed, against FRR", "x", 3.5, 8.0, _ratio("receive-packed", "frr")),
+    Goal("receive churn, against FRR", "x", 2.5, 10.0, _ratio("receive-churn", "frr")),
+    Goal("receive packed, against GoBGP", "x", 8.0, 20.0, _ratio("receive-packed", "gobgp")),
+    Goal("receive churn, against GoBGP", "x", 7.0, 30.0, _ratio("receive-churn", "gobgp")),
+    Goal("receive packed 100k, against the fastest peer", "x", 0.7, 1.3, _ratio("receive-packed", *_FAST)),
+    Goal("receive packed 500k, against the fastest peer", "x", 0.7, 1.3, _ratio("receive-large", *_FAST)),
+    Goal("receive churn, against the fastest peer", "x", 0.3, 1.2, _ratio("receive-churn", *_FAST)),
+    Goal("receive packed, against the reference daemon", "x", 50.0, 130.0, _ratio("receive-packed", "reference")),
+    Goal("all imported into a null dataplane", "k routes per CPU s", 200.0, 500.0, _none),
+    Goal("memory, not imported (packed 500k)", "octets a route", 250.0, 200.0, _octets, True),
+    Goal("memory, imported", "octets a route", 370.0, 320.0, _none, True),
+    Goal("resident at rest (before the first request to the API)", "MB", 35.0, 35.0, _resident, True),
+    Goal("UPDATE to call of the dataplane, idle, p50", "ms", 0.3, 0.3, _none, True),
+    Goal("UPDATE to call of the dataplane, during a 500k load, p99", "ms", 5.0, 5.0, _none, True),
+    Goal("reflecting 100k packed to 100 clients, CPU against FRR's", "x", 0.8, 0.5, _reflection, True),
+)

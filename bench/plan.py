@@ -1,0 +1,144 @@
+"""Which programs run which cases, how large and how often; runs them interleaved, round by round."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench import cases
+from bench.lab import Lab
+from bench.programs.program import Entry, Program, Unavailable
+from bench.quiet import Failed, OverBudget
+from bench.results import Kind, Outcome, Results, Trouble
+
+_MOST_ROUTES = {
+    ("reference", "packed"): 10_000,
+    ("reference", "churn"): 2_000,
+    ("exabgp", "churn"): 20_000,
+}
+"""What the slowest programs are given instead of the full number; their rate is what is compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Routes of the small and the large receive cases, observers of the reflection, probes; limits in seconds."""
+
+    routes: int = 100_000
+    large: int = 500_000
+    observers: tuple[int, ...] = (1, 10, 100)
+    probes: int = 300
+    rounds: int = 3
+    limit: float = 90.0
+
+
+FULL = Sizes()
+QUICK = Sizes(routes=50_000, large=100_000, observers=(1, 10), probes=100, rounds=1, limit=20.0)
+
+Run = Callable[[Lab, Entry], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row of measurements: ``name`` is what ``--cases`` takes."""
+
+    name: str
+    title: str
+    run: Run
+
+
+def all_cases(sizes: Sizes) -> list[Case]:
+    """Every case at the given sizes, in the order of the report."""
+    small, large, limit = sizes.routes, sizes.large, sizes.limit
+
+    def receive(kind: str, routes: int, withdraw: bool = False) -> Run:
+        def run(lab: Lab, entry: Entry) -> Outcome:
+            count = min(routes, _MOST_ROUTES.get((entry.name, kind), routes))
+            return cases.receive(lab, entry.receiver, kind, count, limit, withdraw=withdraw)
+
+        return run
+
+    def reflect(observers: int) -> Run:
+        return lambda lab, entry: cases.reflect(lab, _reflector(entry), small, observers, limit)
+
+    found = [
+        Case("receive-packed", f"receive and withdraw, packed, {_short(small)}", receive("packed", small, True)),
+        Case("receive-churn", f"receive, churn, {_short(small)}", receive("churn", small)),
+        Case("receive-large", f"receive, packed, {_short(large)}", receive("packed", large)),
+    ]
+    found += [
+        Case(f"reflect-{n}", f"reflect {_short(small)} packed to {n} client{'s' * (n > 1)}", reflect(n))
+        for n in sizes.observers
+    ]
+    found.append(
+        Case(
+            "latency",
+            "UPDATE to reflected UPDATE",
+            lambda lab, entry: cases.latency(lab, _reflector(entry), sizes.probes, large, limit),
+        )
+    )
+    return found
+
+
+def concerns(case: Case, entry: Entry) -> bool:
+    """Whether a program takes part in a case at all: the reference daemon receives small inputs alone."""
+    if case.name.startswith("receive"):
+        return case.name != "receive-large" or entry.name not in ("reference", "exabgp")
+    return entry.reflector is not None
+
+
+def run(
+    lab: Lab, plan: list[Case], entries: list[Entry], rounds: int, results: Results, say: Callable[[str], None]
+) -> None:
+    """Run ``rounds`` rounds of every case with every program, one after the other, into ``results``.
+
+    What failed in a way that a repetition would not change is not repeated.
+    """
+    for number in range(1, rounds + 1):
+        for case in plan:
+            for entry in entries:
+                if not concerns(case, entry) or results.trouble(case.name, entry.name) is not None:
+                    continue
+                began = time.monotonic()
+                outcome = _attempt(lab, case, entry)
+                results.add(case.name, entry.name, outcome)
+                took = time.monotonic() - began
+                say(f"{number}/{rounds} {case.name:15} {entry.name:10} {took:5.1f} s  {_told(outcome)}")
+
+
+def _attempt(lab: Lab, case: Case, entry: Entry) -> Outcome:
+    try:
+        return case.run(lab, entry)
+    except Unavailable as error:
+        return Trouble(Kind.UNAVAILABLE, str(error))
+    except Failed as error:
+        return Trouble(Kind.FAILED, str(error))
+    except OverBudget as error:
+        return Trouble(Kind.OVER_BUDGET, str(error))
+
+
+def _told(outcome: Outcome) -> str:
+    match outcome:
+        case cases.Received():
+            text = f"{outcome.cpu:.3f} CPU s, {outcome.routes / outcome.cpu / 1000:.0f} k/s"
+            text += f", {outcome.octets_per_route:.0f} octets a route"
+            if outcome.withdraw_cpu:
+                text += f", withdraw {outcome.withdraw_cpu:.3f} CPU s"
+            return text + (f", withdraw: {outcome.withdraw_error}" if outcome.withdraw_error else "")
+        case cases.Reflected():
+            return f"{outcome.cpu:.3f} CPU s"
+        case cases.Latency():
+            figures = (outcome.p50, outcome.p99, outcome.p50_loaded, outcome.p99_loaded)
+            return " ".join("-" if v is None else f"{v * 1000:.2f} ms" for v in figures)
+        case Trouble():
+            return f"{outcome.kind.value}: {outcome.text}"
+
+
+def _reflector(entry: Entry) -> Program:
+    if entry.reflector is None:
+        raise Unavailable("it does not reflect")
+    return entry.reflector
+
+
+def _short(routes: int) -> str:
+    return f"{routes // 1000}k" if routes % 1000 == 0 else str(routes)
