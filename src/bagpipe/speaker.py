@@ -13,11 +13,11 @@ from ipaddress import IPv4Address
 
 from bagpipe.errors import LocalMisuse
 from bagpipe.identifiers import RouteDistinguisher, RouteTarget
-from bagpipe.origination import local_attributes, membership_key
 from bagpipe.peer import Notice, NoticeKind, Peer, PeerSettings, Retain
 from bagpipe.rib.bundle import Origin, Source
 from bagpipe.rib.export import Profile
 from bagpipe.rib.membership import DEFAULT
+from bagpipe.rib.origination import local_attributes, membership_key
 from bagpipe.rib.store import Store
 from bagpipe.rib.update_group import Member, UpdateGroup
 from bagpipe.rib.view import RouteRow, rows

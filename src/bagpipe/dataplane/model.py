@@ -1,0 +1,268 @@
+"""What the dataplane should hold: immutable records by key, the one language between VPN instances and dataplanes.
+
+The desired state is a mapping of :data:`Key` to :data:`Value`. It is a function of the present attachments and routes,
+never of the order in which they came. A dataplane turns each record into whatever it programs; it reads nothing else.
+Records of IP VPNs are here: access, delivery, forwarding, fallback, steering, and whom to accept tunnels from.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import NamedTuple, Self
+
+from bagpipe.identifiers import MacAddress
+
+Address = IPv4Address | IPv6Address
+
+GATEWAY_MAC = MacAddress(bytes.fromhex("00005e004364"))
+"""The anycast MAC of every gateway: it answers for gateways and is the source of what the VRF delivers."""
+
+
+class Encapsulation(enum.Enum):
+    """How a packet with a label travels to another node."""
+
+    MPLS = "mpls"
+    """RFC 3032: MPLS on Ethernet."""
+    MPLS_GRE = "mpls-gre"
+    """RFC 4023: MPLS in GRE (or, if the node is told so, in Ethernet in GRE, as networking-bagpipe has it)."""
+    VXLAN = "vxlan"
+    """RFC 7348: VXLAN with the label as VNI and the IP packet in an Ethernet frame."""
+
+
+class Prefix(NamedTuple):
+    """An IP prefix as a VPN NLRI has it: ``octets`` are the significant ones only, bits after ``length`` are zero."""
+
+    version: int
+    length: int
+    octets: bytes
+
+    @classmethod
+    def of(cls, network: IPv4Network | IPv6Network) -> Self:
+        """The prefix of a network."""
+        octets = network.network_address.packed[: (network.prefixlen + 7) >> 3]
+        return cls(network.version, network.prefixlen, octets)
+
+    @property
+    def address(self) -> bytes:
+        """All 4 or 16 octets."""
+        return self.octets.ljust(4 if self.version == 4 else 16, b"\0")
+
+    @property
+    def network(self) -> IPv4Network | IPv6Network:
+        """The prefix as a network of the standard library."""
+        return ip_network((self.address, self.length))
+
+    @property
+    def is_host(self) -> bool:
+        """Whether it is one address."""
+        return self.length == (32 if self.version == 4 else 128)
+
+    def __str__(self) -> str:
+        return f"{ip_address(self.address)}/{self.length}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Port:
+    """Where an endpoint is plugged: ``name`` is its key, an interface's name or one that only looks like it.
+
+    ``number`` is the OpenFlow port if the caller gave it, ``interface`` the port's name on the bridge otherwise (None:
+    ``name``). ``vlan`` (1 to 4094) is the tag its frames have. ``plugged`` tells that somebody else put it on the
+    bridge and takes it off; if not, the dataplane does.
+    """
+
+    name: str
+    number: int | None = None
+    interface: str | None = None
+    vlan: int | None = None
+    plugged: bool = True
+
+    @property
+    def on_bridge(self) -> str:
+        """The name under which the bridge knows it."""
+        return self.interface if self.interface is not None else self.name
+
+    def __str__(self) -> str:
+        where = self.on_bridge if self.number is None else f"{self.name} (port {self.number})"
+        return where if self.vlan is None else f"{where} vlan {self.vlan}"
+
+
+# ---------------------------------------------------------------------- next hops
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Remote:
+    """Another node. ``address`` has 4 or 16 octets (never an IPv4-mapped one), ``label`` 20 bits.
+
+    ``order`` is the place that the route asks for among several (load balance order), lower first.
+    """
+
+    address: bytes
+    label: int
+    encapsulation: Encapsulation
+    order: int = 0
+
+    def __str__(self) -> str:
+        return f"{ip_address(self.address)} label {self.label} {self.encapsulation.value}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Local:
+    """An endpoint of this node: of this VRF, or of one whose routes it imports."""
+
+    port: Port
+    mac: MacAddress
+    order: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.mac} at {self.port}"
+
+
+NextHop = Remote | Local
+
+# ---------------------------------------------------------------------- records: keys and their values
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """What comes in from ``port`` belongs to the VRF ``instance``."""
+
+    port: Port
+
+    def __str__(self) -> str:
+        return f"access from {self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """``gateways`` are answered for by ARP and ND with the anycast MAC."""
+
+    instance: int
+    gateways: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryKey:
+    """What arrives from another node with ``label`` (as MPLS label or as VNI) is delivered."""
+
+    label: int
+
+    def __str__(self) -> str:
+        return f"delivery of label {self.label}"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """To the endpoint ``mac`` at ``port``; or, where ``port`` is None, by a look-up in the VRF ``instance``."""
+
+    instance: int
+    port: Port | None
+    mac: MacAddress | None
+
+
+class ForwardKey(NamedTuple):
+    """The route of a VRF to ``prefix``; its value is a tuple of next hops, best or lowest order first, never empty."""
+
+    instance: int
+    prefix: Prefix
+
+    def __str__(self) -> str:
+        return f"route of VRF {self.instance} to {self.prefix}"
+
+
+Forward = tuple[NextHop, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackKey:
+    """What no route of the VRF ``instance`` covers."""
+
+    instance: int
+
+    def __str__(self) -> str:
+        return f"fallback of VRF {self.instance}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Leaves by the OpenFlow port ``port_number`` with these MACs, with the VLAN tag ``vlan`` if there is one."""
+
+    source: MacAddress
+    destination: MacAddress
+    port_number: int
+    vlan: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """An inclusive range of TCP or UDP ports (0 to 65535)."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """Which packets are steered; None matches any. Ports need ``protocol`` 6 (TCP), 17 (UDP) or 132 (SCTP)."""
+
+    version: int = 4
+    source: Prefix | None = None
+    destination: Prefix | None = None
+    protocol: int | None = None
+    source_ports: Ports | None = None
+    destination_ports: Ports | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SteerKey:
+    """Packets in the VRF ``instance`` that ``classifier`` picks, before any route is looked up (RFC 8955)."""
+
+    instance: int
+    classifier: Classifier
+
+    def __str__(self) -> str:
+        return f"steering in VRF {self.instance} of {self.classifier}"
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """Are looked up in the VRF ``instance`` instead."""
+
+    instance: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKey:
+    """Tunnelled packets are taken from this node (4 or 16 octets); the value is True."""
+
+    address: bytes
+
+    def __str__(self) -> str:
+        return f"tunnels from {ip_address(self.address)}"
+
+
+Key = AccessKey | DeliveryKey | ForwardKey | FallbackKey | SteerKey | SourceKey
+Value = Access | Delivery | Forward | Fallback | Steer | bool
+
+
+class Direction(enum.Enum):
+    """Which way traffic may go at an endpoint, seen from the VPN."""
+
+    BOTH = "both"
+    TO_PORT = "to-port"
+    FROM_PORT = "from-port"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a dataplane can do. ``encapsulations`` in the order of preference; empty means that it forwards nothing
+    and takes every route for good (the dummy). ``multipath`` tells whether a route may have several next hops.
+    """
+
+    name: str
+    encapsulations: tuple[Encapsulation, ...]
+    multipath: bool
+    directions: frozenset[Direction] = field(default_factory=lambda: frozenset(Direction))
+    steering: bool = True
+    fallback: bool = True

@@ -1,0 +1,112 @@
+"""An attachment: one endpoint at one port in one VPN instance, as an agent states it.
+
+Values only, checked by whoever makes them (the HTTP interface). What depends on other attachments is checked by
+:class:`bagpipe.vpn.instances.Instances`.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv6Interface
+
+from bagpipe.dataplane.model import Address, Classifier, Direction, Port, Prefix
+from bagpipe.dataplane.model import Fallback as FallbackRecord
+from bagpipe.identifiers import MacAddress, RouteDistinguisher, RouteTarget
+
+DEFAULT_LOCAL_PREF = 100
+
+
+class InstanceType(enum.Enum):
+    """``vpn_type`` of the API."""
+
+    IPVPN = "ipvpn"
+    EVPN = "evpn"
+
+
+@dataclass(frozen=True, slots=True)
+class Readvertise:
+    """Routes with one of the targets ``from_rts`` are announced again with ``to_rts``, through this node."""
+
+    from_rts: frozenset[RouteTarget]
+    to_rts: frozenset[RouteTarget]
+
+
+@dataclass(frozen=True, slots=True)
+class AttractTraffic:
+    """Traffic that ``classifier`` picks in the VPNs that import ``redirect_rts`` is drawn here (RFC 8955 section 7).
+
+    ``to_rts`` and ``static_destinations``: one default route to ``to_rts``, and one FlowSpec route for each static
+    destination, which takes the place of the classifier's. Without them, each readvertised prefix is the destination.
+    """
+
+    redirect_rts: frozenset[RouteTarget]
+    classifier: Classifier
+    to_rts: frozenset[RouteTarget] = frozenset()
+    static_destinations: tuple[Prefix, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSpec:
+    """The VPN instance an attachment belongs to.
+
+    ``import_rts``, ``export_rts``, ``fallback`` and the descriptions hold for the whole instance and are those of the
+    latest attachment; a ``fallback`` or ``description`` of None leaves the present one. ``gateway``, ``readvertise``,
+    ``attract`` and ``static_routes`` count when the instance is created (networking-bagpipe). ``route_distinguisher``
+    None: this node chooses one.
+    """
+
+    external_id: str
+    type: InstanceType
+    import_rts: frozenset[RouteTarget]
+    export_rts: frozenset[RouteTarget]
+    gateway: Address | None = None
+    description: str | None = None
+    fallback: FallbackRecord | None = None
+    readvertise: Readvertise | None = None
+    attract: AttractTraffic | None = None
+    static_routes: tuple[Prefix, ...] = ()
+    route_distinguisher: RouteDistinguisher | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointKey:
+    """What identifies an endpoint within its instance: MAC, and address with prefix length (None: the MAC alone)."""
+
+    mac: MacAddress
+    ip: IPv4Interface | IPv6Interface | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One endpoint at one port in one VPN instance.
+
+    ``advertise_subnet``: announce the network of ``key.ip`` and not only the address. ``order`` is the load balance
+    order (lb_consistent_hash_order). ``description`` is any JSON value, for people. ``gateways`` are answered for at
+    this port in addition to the instance's own. ``owner`` and ``name`` are who stated it and under which name (v2).
+    """
+
+    instance: InstanceSpec
+    key: EndpointKey
+    port: Port
+    direction: Direction = Direction.BOTH
+    advertise_subnet: bool = False
+    local_pref: int = DEFAULT_LOCAL_PREF
+    order: int = 0
+    description: object = None
+    gateways: tuple[Address, ...] = ()
+    owner: str = ""
+    name: str = ""
+    extra: dict[str, object] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """Identifiers given to an attachment before a restart, to be given again: numbers of the instance (0: none known),
+    of the route distinguishers (type 1, the part after the colon) and of the label.
+    """
+
+    instance: int
+    instance_rd: int
+    endpoint_rd: int
+    label: int
