@@ -45,7 +45,8 @@ def pytest_runtest_makereport(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here needs root and other people's programs."""
+    """Everything here needs root and other people's programs, which take their time on a loaded machine."""
     for item in items:
         if "tests/interop/" in item.path.as_posix():
             item.add_marker(pytest.mark.interop)
+            item.add_marker(pytest.mark.limit(300))

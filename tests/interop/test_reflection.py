@@ -63,7 +63,9 @@ class Clients:
                 "exabgp": Route("192.0.2.6:6", "2001:db8:6::/64", self.exabgp.host.address6, 1006, RED, 150),
             },
             Family.EVPN: {
-                "frr": Route("192.0.2.2:2", "mac 52:54:00:00:00:02", self.frr.address, VNI, frozenset({"64512:1001"}), 100),
+                "frr": Route(
+                    "192.0.2.2:2", "mac 52:54:00:00:00:02", self.frr.address, VNI, frozenset({"64512:1001"}), 100
+                ),
                 "gobgp": Route("64512:4", "mac 52:54:00:00:00:04 10.4.0.1", self.gobgp.address, VNI, BLUE, 100),
                 "reference": Route(
                     "192.0.2.7:2", "mac 52:54:00:00:00:07 10.7.0.1", self.reference.address, VNI, BLUE, 100
@@ -91,6 +93,7 @@ class Clients:
             peer.start()
         for peer in self.all:
             peer.meets(up)
+        self.frr.settles(up)
         self._speak()
 
     def _speak(self) -> None:
@@ -216,6 +219,22 @@ def test_an_evpn_multicast_route_carries_its_pmsi_tunnel_to_the_other_clients(cl
 def test_a_vpn_flowspec_route_of_every_other_client_arrives_unchanged(clients: Clients, receiver: str) -> None:
     for sender in clients.said[Family.FLOWSPEC].keys() - {receiver}:
         check(clients, Family.FLOWSPEC, receiver, sender)
+
+
+def test_without_any_argument_it_reflects_between_whoever_connects(site: Site) -> None:
+    reflector, frr, speaker = site.add(Reflector, "reflector"), site.add(Frr, "frr"), site.add(Speaker, "speaker")
+    route = Route("64512:2", "10.2.0.0/24", frr.address, 1002, RED, 150)
+    frr.neighbors = (Neighbor(reflector.address),)
+    frr.networks = (route,)
+    speaker.peers = (reflector.address,)
+
+    reflector.start_bare()
+    for peer in (frr, speaker):
+        peer.start()
+
+    speaker.ready().meets(reflector.address)
+    wanted = replace(route, originator_id=frr.address, cluster_list=(reflector.address,))
+    assert speaker.learns(Family.VPNV4, route.key) == wanted
 
 
 def test_no_client_is_told_its_own_routes(clients: Clients) -> None:

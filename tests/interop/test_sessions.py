@@ -21,10 +21,10 @@ def network(frr: Frr | Bird) -> Route:
 
 def test_a_session_with_tcp_md5_comes_up_and_one_with_a_wrong_key_does_not(site: Site) -> None:
     speaker, right, wrong = site.add(Speaker, "speaker"), site.add(Frr, "right"), site.add(Frr, "wrong")
-    right.neighbors = (Neighbor(speaker.address, password="secret of both"),)
-    wrong.neighbors = (Neighbor(speaker.address, password="another secret"),)
+    right.neighbors = (Neighbor(speaker.address, password="secret-of-both"),)
+    wrong.neighbors = (Neighbor(speaker.address, password="another-secret"),)
     right.networks = (network(right),)
-    speaker.sections = {f"PEER {peer.address}": {"password": "secret of both"} for peer in (right, wrong)}
+    speaker.sections = {f"PEER {peer.address}": {"password": "secret-of-both"} for peer in (right, wrong)}
 
     for peer in (right, wrong, speaker):
         peer.start()
@@ -136,7 +136,13 @@ def test_end_of_rib_is_seen_both_ways_with_frr(site: Site) -> None:
         "FRR has sent and received End-of-RIB of each family",
     )
     assert told["remoteGrMode"] == "Helper", "our speaker restarts nobody's forwarding: it is a helper"
-    assert speaker.sessions()[frr.address]["messages_received"]["update"] == 3, "nothing but FRR's three End-of-RIB"
+
+    def updates() -> int:
+        received: int = speaker.sessions()[frr.address]["messages_received"]["update"]
+        return received
+
+    wait_until(updates, lambda heard: heard == 3, "FRR's three End-of-RIB have come")
+    stays(updates, lambda heard: heard == 3, "nothing but FRR's three End-of-RIB")
 
 
 def test_end_of_rib_of_bird_ends_its_routes(site: Site) -> None:
@@ -181,6 +187,33 @@ def test_a_route_refresh_brings_every_route_again_and_changes_none(site: Site, w
 
 
 def test_a_neighbour_that_restarts_gracefully_keeps_its_routes_as_stale_until_it_is_back(site: Site) -> None:
+    speaker, frr = site.add(Speaker, "speaker"), site.add(Frr, "frr")
+    frr.neighbors = (Neighbor(speaker.address),)
+    frr.networks = (network(frr),)
+    frr.graceful_restart = True
+    speaker.peers = (frr.address,)
+    for peer in (frr, speaker):
+        peer.start()
+    key = ("64512:2", "10.2.0.0/24")
+    speaker.ready().learns(Family.VPNV4, key)
+
+    def stale() -> list[bool]:
+        return [row["stale"] for row in speaker.rows(Family.VPNV4)]
+
+    wait_until(stale, lambda seen: seen == [False], "the route is fresh")
+    frr.kill()
+    wait_until(stale, lambda seen: seen == [True], "the route is stale while its neighbour is away")
+    assert not speaker.established(frr.address)
+    stays(stale, lambda seen: seen == [True], "the route stays", 2.0)
+    frr.start()
+
+    speaker.meets(frr.address)
+    wait_until(stale, lambda seen: seen == [False], "the route is fresh again")
+
+
+def test_a_neighbour_that_dies_without_keeping_its_forwarding_state_loses_its_routes_until_it_is_back(
+    site: Site,
+) -> None:
     speaker, frr = site.add(Speaker, "speaker"), site.add(Frr, "frr")
     frr.neighbors = (Neighbor(speaker.address),)
     frr.networks = (network(frr),)

@@ -75,6 +75,33 @@ def test_ten_megabytes_in_one_burst_are_read_and_reflected_without_a_word_in_the
         assert program.text.splitlines()[lines:] == []
 
 
+def test_a_hundred_thousand_routes_in_one_burst_reach_the_other_client_and_go_with_their_author(tmp_path: Path) -> None:
+    count = 100_000
+    port, api = free_port(), free_port()
+    where = (address(1), port)
+    firsts = range(0, count, ROUTES_IN_AN_UPDATE)
+    burst = b"".join(vpnv4_update(address(2), range(first, first + ROUTES_IN_AN_UPDATE)) for first in firsts)
+    with (
+        reflector(tmp_path, port, api).wait_started() as program,
+        Talker(address(3), where).establish() as listener,
+    ):
+        with Talker(address(2), where).establish() as sender:
+            wait_for(lambda: list(peer_states(api).values()) == ["established"] * 2, "both sessions")
+            lines = len(program.text.splitlines())
+            sender.socket.settimeout(60)
+            sender.socket.sendall(burst)
+            wait_for(lambda: held(api) == count, "every route is held", 60)
+            heard: set[bytes] = set()
+            while len(heard) < count:
+                kind, body = listener.receive(30) or (0, b"")
+                assert kind, "the session of the listener ended"
+                heard |= prefixes_in([body]) if kind == UPDATE else set()
+
+            assert heard == {(0x0A000000 + number).to_bytes(4) for number in range(count)}
+            assert program.text.splitlines()[lines:] == []
+        wait_for(lambda: held(api) == 0, "the routes go with their author", 60)
+
+
 def labels_in(body: bytes) -> dict[bytes, bytes]:
     """Prefix -> label field of an UPDATE body with routes like those of :func:`vpnv4_update`."""
     return {found[2]: found[1] for found in _LABELLED.finditer(body)}

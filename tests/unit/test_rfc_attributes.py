@@ -13,13 +13,13 @@ from bagpipe.rib.update_group import UpdateGroup
 from bagpipe.speaker import Notice, NoticeKind
 from bagpipe.wire import update
 from bagpipe.wire.attributes import Attributes, Context, parse, walk
-from bagpipe.wire.family import VPNV4
-from bagpipe.wire.message import MessageType, RefreshSubtype, RouteRefresh, frame
+from bagpipe.wire.family import EVPN, VPNV4
+from bagpipe.wire.message import MessageType, RefreshSubtype, RouteRefresh
 from tests.unit.rib.routes import announcement, attribute, body, common, nlri, reach, targets
 from tests.unit.rib.test_update_group import CLIENTS, Ear, neighbour
 from tests.unit.session.script import refresh
 from tests.unit.test_rfc_obligations import attributes_in, told
-from tests.unit.test_rfc_restart_and_refresh import RESTARTS, Neighbour, end_of_rib, subtypes
+from tests.unit.test_rfc_restart_and_refresh import RESTARTS, Neighbour, end_of_rib, ends_of_rib, subtypes
 
 WIDE_AS = (4_200_000_001).to_bytes(4)
 TRANS = b"\x5b\xa0"
@@ -166,34 +166,28 @@ def test_an_update_that_resets_the_session_is_told_whole() -> None:
 
 def test_before_the_first_end_of_rib_a_refresh_is_answered_without_marks() -> None:
     peer = Neighbour()
-    peer.originate("10.0.0.1")
-    peer.connection += 2
-    peer.peer.accepted(peer.connection, peer.now)
-    request = frame(MessageType.ROUTE_REFRESH, RouteRefresh(VPNV4, RefreshSubtype.REQUEST).encode())
+    nlri_held = peer.hold("10.0.0.1")
 
-    peer.peer.received(peer.connection, peer_open_of(peer), peer.now)
-    peer.peer.received(peer.connection, request, peer.now)
-    sent = b""
-    while data := peer.peer.outbound(peer.now):
-        sent += data
+    messages = peer.come_up(at_once=refresh(RouteRefresh(VPNV4, RefreshSubtype.REQUEST)))
 
-    kinds = []
-    while sent:
-        size = int.from_bytes(sent[16:18])
-        kinds.append(sent[18])
-        sent = sent[size:]
-    assert MessageType.ROUTE_REFRESH not in kinds
-    assert kinds.count(MessageType.UPDATE) >= 3
+    assert [kind for kind, _ in messages[:2]] == [MessageType.OPEN, MessageType.KEEPALIVE]
+    answer = messages[2:]
+    assert set(subtypes(answer)) == {-1}
+    assert len(answer) >= 3
+    told = [parts.reach.nlri for parts in (update.take_apart(body) for _, body in answer) if parts.reach is not None]
+    assert set(told) == {nlri_held}
+    assert sorted(ends_of_rib(answer)) == [VPNV4, EVPN]
 
 
 def test_a_mark_before_the_end_of_rib_of_a_restarting_neighbour_is_ignored() -> None:
     peer = Neighbour()
     peer.come_up(RESTARTS)
     peer.tell(announcement("10.0.0.1"))
+    marks = [refresh(RouteRefresh(VPNV4, subtype)) for subtype in (RefreshSubtype.BEGIN, RefreshSubtype.END)]
 
-    peer.say(refresh(VPNV4, RefreshSubtype.BEGIN), refresh(VPNV4, RefreshSubtype.END))
+    peer.say(*marks)
     assert len(list(peer.speaker.routes(VPNV4))) == 1
-    peer.tell(end_of_rib(VPNV4))
-    peer.say(refresh(VPNV4, RefreshSubtype.BEGIN), refresh(VPNV4, RefreshSubtype.END))
+    peer.say(end_of_rib(VPNV4))
+    peer.say(*marks)
 
     assert list(peer.speaker.routes(VPNV4)) == []

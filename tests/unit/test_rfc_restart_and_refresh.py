@@ -12,7 +12,7 @@ from bagpipe.wire import update
 from bagpipe.wire.capability import Capability, GracefulRestart, Multiprotocol
 from bagpipe.wire.family import EVPN, RTC, VPNV4, Family
 from bagpipe.wire.message import KEEPALIVE, MessageType, Open, RouteRefresh, frame
-from tests.unit.rib.routes import announcement, key
+from tests.unit.rib.routes import announcement, attribute, body, common, key
 from tests.unit.session.script import LOCAL_AS, LOCAL_ID, peer_open, refresh, settings
 
 RESTART_TIME = 90
@@ -30,11 +30,14 @@ class Neighbour:
         self.peer.start(self.now)
         self.connection = -1
 
-    def come_up(self, *capabilities: Capability) -> list[tuple[int, bytes]]:
-        """Connect and exchange OPENs; what the speaker says, as (type, body), until it has nothing more to say."""
+    def come_up(self, *capabilities: Capability, at_once: bytes = b"") -> list[tuple[int, bytes]]:
+        """Connect and exchange OPENs; what the speaker says, as (type, body), until it has nothing more to say.
+
+        ``at_once`` are messages that come in one piece with the OPEN and KEEPALIVE, before the speaker can say more.
+        """
         self.connection += 2
         actions = self.peer.accepted(self.connection, self.now)
-        return self._heard([*actions, *self._receive(peer_open(*capabilities), KEEPALIVE)])
+        return self._heard([*actions, *self._receive(peer_open(*capabilities), KEEPALIVE, at_once)])
 
     def say(self, *messages: bytes) -> list[tuple[int, bytes]]:
         """Send whole messages; what the speaker answers."""
@@ -59,12 +62,17 @@ class Neighbour:
 
     def originate(self, address: str) -> bytes:
         """The speaker announces a VPNv4 route of its own; its NLRI, once the neighbour has heard it."""
+        nlri = self.hold(address)
+        assert len(self.say()) == 1
+        return nlri
+
+    def hold(self, address: str) -> bytes:
+        """The speaker has a VPNv4 route of its own, whether or not the neighbour is there to hear it; its NLRI."""
         reached = update.take_apart(announcement(address)).reach
         assert reached is not None
         table = self.speaker.store.table(VPNV4, 120)
         ((shape, keys, payloads),) = table.codec.split(reached.nlri)
         self.speaker.originate(VPNV4, shape, keys, payloads, local_attributes(VPNV4, LOCAL_ID))
-        assert len(self.say()) == 1
         return reached.nlri
 
     def _receive(self, *messages: bytes) -> list[Action]:
@@ -254,3 +262,22 @@ def test_the_wait_for_the_memberships_of_a_neighbour_has_an_end() -> None:
     neighbour.wait(70)
 
     assert ends_of_rib(neighbour.say()) == [VPNV4]
+
+
+def test_the_default_membership_that_a_reflector_gives_back_is_not_told_it_again() -> None:
+    """GoBGP before 3.36 reflects it to its author, and dies of hearing it a second time (osrg/gobgp#2900)."""
+    neighbour = Neighbour(families=(VPNV4, RTC))
+    first = neighbour.come_up(Multiprotocol(RTC))
+    assert [p.reach.nlri for p in (update.take_apart(b) for k, b in first if k == MessageType.UPDATE) if p.reach] == [
+        b"\0"
+    ]
+    neighbour.say(end_of_rib(RTC))
+    given_back = body(
+        common(originator="192.0.2.2", clusters=("192.0.2.2",)),
+        attribute(0x80, 14, b"\x00\x01\x84\x04" + bytes((192, 0, 2, 2)) + b"\0" + b"\0"),
+    )
+    taken_back = body(attribute(0x80, 15, b"\x00\x01\x84" + b"\0"))
+
+    answers = [neighbour.say(frame(MessageType.UPDATE, one)) for one in (given_back, taken_back)]
+
+    assert answers == [[], []]

@@ -121,7 +121,7 @@ def parser() -> argparse.ArgumentParser:
     add("--max-clients", type=_number(1, 1_000_000, "a number"), default=4096, help="clients at a time (default 4096)")
     add("--hold-time", type=_hold_time, default=90, help="hold time in seconds, 0 or 3 to 65535 (default 90)")
     add("--no-default-membership", dest="default_membership", action="store_false",
-        help="ask clients only for what other clients ask for (RFC 4684); every client should then speak RTC")  # fmt: skip
+        help="ask clients only for what others ask for (RFC 4684); every client should then speak RTC")  # fmt: skip
     add("--md5-password-file", type=Path, metavar="FILE", help="TCP MD5 signature key (RFC 2385) of all clients")
     add("--api", type=_host_port, metavar="ADDRESS:PORT", help="serve the read-only HTTP interface (default: off)")
     add("--log-file", type=Path, help="log here instead of standard error")

@@ -22,7 +22,7 @@ class Table:
 
     ``journals`` are where keys are noted whose best route changed: one for each update group. A route told again
     unchanged is no change, or two speakers would answer each other for ever. With ``every_path`` a path that is not
-    the best counts too: non-clients of a reflector may hear of it (RFC 4684 section 3.2). Every change of a wanted
+    the best counts too where it may be told instead (:func:`_told`; RFC 4684 section 3.2). Every change of a wanted
     bundle is noted in ``wanted_changes`` as well, for those who import.
     """
 
@@ -110,6 +110,7 @@ class Table:
             return 0
         best = current.best
         told = best.routes[key]
+        before = _told(current) if self.every_path else ()
         source = bundle.source
         others: list[Bundle] = []
         added = 1
@@ -123,7 +124,7 @@ class Table:
         bundle.routes[key] = payload
         others.append(bundle)
         entry = self.entries[key] = contest(others)
-        if entry.best is not best or entry.best.routes[key] != told or (self.every_path and entry is not current):
+        if entry.best is not best or entry.best.routes[key] != told or (self.every_path and _told(entry) != before):
             changed.append(key)
         return added
 
@@ -166,10 +167,26 @@ class Table:
                     self._leave(other, key)
             entry = entries[key] = contest(others)
             removed += 1
-            if entry.best is not best or self.every_path:
+            if entry.best is not best or (self.every_path and _told(entry) != _told(current)):
                 changed.append(key)
         if changed:
             self.version += 1
             for journal in self.journals:
                 journal.update(dict.fromkeys(changed))
         return removed
+
+
+def _told(entry: Entry) -> tuple[Bundle | None, ...]:
+    """The paths that neighbours of some kind are told where the best may not be told to them.
+
+    Non-clients of a reflector hear the first that no internal non-client said, the neighbours of who does not reflect
+    only what this node says itself. While these and the best stay, telling the key again would repeat what was told.
+    """
+    passed_on = own = None
+    for bundle in entry.bundles:
+        origin = bundle.source.origin
+        if passed_on is None and (origin.is_local or origin.is_client or not origin.is_ibgp):
+            passed_on = bundle
+        if own is None and origin.is_local:
+            own = bundle
+    return passed_on, own

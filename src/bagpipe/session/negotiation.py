@@ -131,9 +131,7 @@ def negotiate(settings: SessionSettings, ours: Open, theirs: Open) -> Negotiated
         route_refresh=_both(RouteRefreshSupport, ours, theirs),
         enhanced_route_refresh=_both(EnhancedRouteRefresh, ours, theirs),
         extended_message=_both(ExtendedMessage, ours, theirs),
-        extended_next_hop=frozenset(
-            entry for entry in _next_hops(ours) & _next_hops(theirs) if entry[0] in families
-        ),
+        extended_next_hop=frozenset(entry for entry in _next_hops(ours) & _next_hops(theirs) if entry[0] in families),
         add_path_receive=_add_path_receive(ours, theirs) & families,
         peer_graceful_restart=both_graceful,
         graceful_notification=bool(
@@ -184,9 +182,7 @@ def _families(message: Open) -> frozenset[Family]:
 
 
 def _next_hops(message: Open) -> frozenset[tuple[Family, int]]:
-    return frozenset(
-        entry for one in message.capabilities if isinstance(one, ExtendedNextHop) for entry in one.entries
-    )
+    return frozenset(entry for one in message.capabilities if isinstance(one, ExtendedNextHop) for entry in one.entries)
 
 
 def _add_path_receive(ours: Open, theirs: Open) -> frozenset[Family]:

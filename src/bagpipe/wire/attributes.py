@@ -1,9 +1,9 @@
 """Path attributes, checked once per distinct block.
 
 RFC 4271 section 4.3 and 5, RFC 4456 (ORIGINATOR_ID, CLUSTER_LIST), RFC 4360, RFC 6793 section 4.2.3 (AS4_PATH,
-AS4_AGGREGATOR), RFC 8092, RFC 6514 section 5, RFC 9012 section 13, with the error handling of RFC 7606 sections 3 and 7.
-MP_REACH_NLRI and MP_UNREACH_NLRI are taken out before (``wire.update``); what stays is the *block*. Values are decoded
-only as far as routing needs them; the rest stays bytes until a person looks (``rib.view``).
+AS4_AGGREGATOR), RFC 8092, RFC 6514 section 5, RFC 9012 section 13, with the error handling of RFC 7606 sections 3
+and 7. MP_REACH_NLRI and MP_UNREACH_NLRI are taken out before (``wire.update``); what stays is the *block*. Values are
+decoded only as far as routing needs them; the rest stays bytes until a person looks (``rib.view``).
 
 It does not read AIGP or ATTR_SET: they are kept as they came.
 """

@@ -91,9 +91,9 @@ class Framer:
         header_end = HEADER_SIZE
         while header_end <= end:
             marker, length, kind = unpack(data, position)
-            if (
-                marker != MARKER or kind != _UPDATE or not _UPDATE_MINIMUM <= length <= maximum
-            ) and self._refuses(marker, length, kind):
+            if (marker != MARKER or kind != _UPDATE or not _UPDATE_MINIMUM <= length <= maximum) and self._refuses(
+                marker, length, kind
+            ):
                 break
             following = position + length
             if following > end:

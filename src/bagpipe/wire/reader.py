@@ -33,9 +33,7 @@ class Reader:
 
     def fault(self, text: str) -> RemoteFault:
         """The fault to raise for this field, with ``text`` after its name."""
-        return RemoteFault(
-            f"{self.what}: {text}", outcome=self._outcome, code=self._code, subcode=self._subcode
-        )
+        return RemoteFault(f"{self.what}: {text}", outcome=self._outcome, code=self._code, subcode=self._subcode)
 
     @property
     def remaining(self) -> int:
@@ -73,9 +71,7 @@ class Reader:
 
     def sub(self, size: int, what: str) -> Reader:
         """A reader over the next ``size`` bytes, with the same fault."""
-        return Reader(
-            self.take(size), what, code=self._code, subcode=self._subcode, outcome=self._outcome
-        )
+        return Reader(self.take(size), what, code=self._code, subcode=self._subcode, outcome=self._outcome)
 
     def finish(self) -> None:
         """Raise unless every byte was read."""

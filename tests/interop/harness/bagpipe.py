@@ -13,7 +13,7 @@ from .network import Host
 from .peer import AS, VPN_FAMILIES, Peer
 from .process import Program
 from .route import Family, Route, plain_address
-from .waiting import wait_until
+from .waiting import PATIENCE, wait_until
 
 PORT = 8082
 _SOURCE = Path(__file__).parents[3] / "src"
@@ -39,7 +39,7 @@ class Bagpipe(Peer):
         """`GET /PATH`."""
         return call(self.host, PORT, "GET", f"/{path}")
 
-    def ready(self, timeout: float = 20.0) -> Self:
+    def ready(self, timeout: float = PATIENCE) -> Self:
         """Wait until it serves."""
         wait_until(lambda: self.ask("v2/peers"), bool, f"{self.host.name} serves its HTTP interface", timeout)
         return self
@@ -66,6 +66,11 @@ class Reflector(Bagpipe):
 
     module = "bagpipe.reflector.main"
     options: tuple[str, ...] = ()
+
+    def start_bare(self) -> Self:
+        """Start without any argument: there is no HTTP interface to ask, so others have to tell of it."""
+        self._run()
+        return self
 
     def start(self) -> Self:
         """Start with the HTTP interface on, and `options`."""
@@ -111,7 +116,7 @@ _FIELD = re.compile(r"label field (\d+)")
 
 def _text(family: Family, rd: str, text: str) -> str:
     if family in VPN_FAMILIES:
-        return text.split(" label ")[0].removeprefix(f"{rd}:")
+        return text.split(" label ", maxsplit=1)[0].removeprefix(f"{rd}:")
     if family is Family.FLOWSPEC:
         return text.partition(" destination ")[2].split(" ")[0]
     for pattern, plain in _EVPN:

@@ -12,7 +12,7 @@ import time
 
 def feed(path: str) -> None:
     """Print every line that is appended to the file."""
-    with open(path) as commands:  # noqa: PTH123
+    with open(path) as commands:
         while True:
             line = commands.readline()
             if line:
@@ -25,7 +25,7 @@ def feed(path: str) -> None:
 def main() -> None:
     """Copy until ExaBGP closes the pipe."""
     threading.Thread(target=feed, args=(sys.argv[1],), daemon=True).start()
-    with open(sys.argv[2], "a", buffering=1) as seen:  # noqa: PTH123
+    with open(sys.argv[2], "a", buffering=1) as seen:
         for line in sys.stdin:
             seen.write(line)
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 from .network import batch, run
 from .peer import Neighbor, Peer
 from .route import Family, Route, plain_address
+from .waiting import wait_until
 
 _NAMES = {Family.VPNV4: "ipv4 vpn", Family.VPNV6: "ipv6 vpn", Family.EVPN: "l2vpn evpn"}
 
@@ -19,6 +20,7 @@ class Frr(Peer):
     networks: tuple[Route, ...] = ()
     local_as: int = 64512
     vni: int | None = None
+    graceful_restart: bool = False
     config: str | None = None
 
     def start(self) -> Self:
@@ -72,6 +74,23 @@ class Frr(Peer):
         """See `Peer.established`."""
         return bool(self.neighbor(neighbor).get("bgpState") == "Established")
 
+    def settles(self, neighbor: str) -> None:
+        """Wait for a session that knows this host's IPv6 address.
+
+        bgpd takes the next hops of a session when it begins, and zebra may tell of the address only after that. Such a
+        session is begun anew.
+        """
+
+        def global_next_hop() -> object:
+            told = self.neighbor(neighbor)
+            known = told.get("nexthopGlobal") if told.get("bgpState") == "Established" else None
+            if known not in (None, self.host.address6):
+                self.vty(f"clear bgp {neighbor}")
+            return known
+
+        what = f"{self.host.name} has {self.host.address6} as next hop towards {neighbor}"
+        wait_until(global_next_hop, lambda known: known == self.host.address6, what, pause=1.0)
+
     def _listed(self, family: Family) -> list[Route]:
         if family is Family.EVPN:
             table = self.json("show bgp l2vpn evpn route detail")
@@ -113,11 +132,14 @@ class Frr(Peer):
     def _configuration(self) -> str:
         lines = [f"router bgp {self.local_as}", f" bgp router-id {self.address}", " no bgp default ipv4-unicast"]
         lines += [" no bgp ebgp-requires-policy", " no bgp network import-check"]
+        if self.graceful_restart:
+            lines += [" bgp graceful-restart", " bgp graceful-restart preserve-fw-state"]
+            lines += [" bgp graceful-restart restart-time 100", " bgp graceful-restart select-defer-time 5"]
         maps: list[str] = []
         for neighbor in self.neighbors:
             lines += self._session(neighbor)
-        for family in _NAMES:
-            lines.append(f" address-family {_NAMES[family]}")
+        for family, name in _NAMES.items():
+            lines.append(f" address-family {name}")
             for neighbor in self.neighbors:
                 if family in neighbor.families:
                     lines.append(f"  neighbor {neighbor.address} activate")

@@ -21,7 +21,7 @@ def socket_on(host: Host) -> socket.socket:
 
     def make() -> None:
         try:
-            with open(f"/run/netns/{host.namespace}") as handle:  # noqa: PTH123
+            with open(f"/run/netns/{host.namespace}") as handle:
                 if _LIBC.setns(handle.fileno(), _CLONE_NEWNET) != 0:
                     raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), host.namespace)
             made.append(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
@@ -36,7 +36,7 @@ def socket_on(host: Host) -> socket.socket:
     return made[0]
 
 
-def call(host: Host, port: int, method: str, path: str, body: object = None, timeout: float = 10.0) -> object:
+def call(host: Host, port: int, method: str, path: str, body: object = None, timeout: float = 30.0) -> object:
     """One request to 127.0.0.1:`port` on `host`; gives the decoded JSON answer, raises `CommandFailed` above 299."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     connection.sock = socket_on(host)

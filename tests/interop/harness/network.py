@@ -19,6 +19,8 @@ from typing import Self
 PREFIX = "bagpipe-it"
 SUBNET4 = "192.0.2.{}"
 SUBNET6 = "2001:db8::{:x}"
+COMMAND_PATIENCE = 30.0
+"""Seconds for a short command of a program, on a machine with other work beside."""
 _numbers = itertools.count(1)
 
 
@@ -35,7 +37,7 @@ class Host:
         """The command line that runs `argv` on this host."""
         return ["ip", "netns", "exec", self.namespace, *argv]
 
-    def run(self, *argv: str, timeout: float = 20.0) -> str:
+    def run(self, *argv: str, timeout: float = COMMAND_PATIENCE) -> str:
         """Run a short command on this host and give its standard output; a failure raises `CommandFailed`."""
         return run(self.command(*argv), timeout=timeout)
 
@@ -52,9 +54,12 @@ class CommandFailed(Exception):
     """A command that a test needs ended with a status other than 0."""
 
 
-def run(argv: Sequence[str], timeout: float = 20.0) -> str:
-    """Run `argv` to its end and give its standard output."""
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
+def run(argv: Sequence[str], timeout: float = COMMAND_PATIENCE) -> str:
+    """Run `argv` to its end and give its standard output; `CommandFailed` when it fails or does not end in time."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise CommandFailed(f"{' '.join(argv)}: not ended after {timeout:.0f} s") from error
     if done.returncode != 0:
         raise CommandFailed(f"{' '.join(argv)}: status {done.returncode}: {done.stdout.strip()} {done.stderr.strip()}")
     return done.stdout
@@ -63,7 +68,9 @@ def run(argv: Sequence[str], timeout: float = 20.0) -> str:
 def batch(namespace: str, lines: Sequence[str]) -> None:
     """Run several `ip` commands in one namespace by one process."""
     argv = ["ip", "-n", namespace, "-batch", "-"]
-    done = subprocess.run(argv, input="\n".join(lines), capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(
+        argv, input="\n".join(lines), capture_output=True, text=True, timeout=COMMAND_PATIENCE, check=False
+    )
     if done.returncode != 0:
         raise CommandFailed(f"{' '.join(argv)}: {done.stderr.strip()} in {lines}")
 

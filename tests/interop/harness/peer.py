@@ -10,7 +10,7 @@ from typing import Self
 from .network import Host
 from .process import Program
 from .route import Family, Route, Routes, by_key
-from .waiting import wait_until
+from .waiting import PATIENCE, wait_until
 
 AS = 64512
 VPN_FAMILIES = (Family.VPNV4, Family.VPNV6)
@@ -60,24 +60,20 @@ class Peer(ABC):
         """The routes of a family that this program holds, its own included."""
         return by_key(self._listed(family))
 
-    def learns(self, family: Family, key: tuple[str, str], timeout: float = 20.0) -> Route:
+    def learns(self, family: Family, key: tuple[str, str], timeout: float = PATIENCE) -> Route:
         """Wait until this program holds the route, and give it."""
         seen = wait_until(
             lambda: self.routes(family), lambda held: key in held, f"{self.host.name} holds {key}", timeout
         )
         return seen[key]
 
-    def loses(self, family: Family, key: tuple[str, str], timeout: float = 20.0) -> None:
+    def loses(self, family: Family, key: tuple[str, str], timeout: float = PATIENCE) -> None:
         """Wait until this program does not hold the route any more."""
-        wait_until(
-            lambda: self.routes(family), lambda held: key not in held, f"{self.host.name} lost {key}", timeout
-        )
+        wait_until(lambda: self.routes(family), lambda held: key not in held, f"{self.host.name} lost {key}", timeout)
 
-    def meets(self, neighbor: str, timeout: float = 30.0) -> None:
+    def meets(self, neighbor: str, timeout: float = PATIENCE) -> None:
         """Wait until the session with `neighbor` is established."""
-        wait_until(
-            lambda: self.established(neighbor), bool, f"{self.host.name} has a session with {neighbor}", timeout
-        )
+        wait_until(lambda: self.established(neighbor), bool, f"{self.host.name} has a session with {neighbor}", timeout)
 
     def stop(self) -> None:
         """End what was started, last first."""

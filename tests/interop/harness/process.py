@@ -19,7 +19,9 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 class Program:
     """One started process. Its output goes to a file that is shown when a test fails."""
 
-    def __init__(self, host: Host, argv: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, host: Host, argv: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         """Start `argv` on `host`, standard output and error appended to `log`."""
         self.argv = list(argv)
         self.log = log
@@ -31,7 +33,7 @@ class Program:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(environment or {})},
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - no other thread runs when a program is started
             )
 
     @property
@@ -54,7 +56,7 @@ class Program:
         """Send a signal."""
         self._process.send_signal(number)
 
-    def stop(self, grace: float = 5.0) -> int:
+    def stop(self, grace: float = 10.0) -> int:
         """End the process by SIGTERM, by SIGKILL after `grace` seconds; give its exit status."""
         if self._process.poll() is None:
             self._process.terminate()

@@ -75,7 +75,9 @@ _TEXTS = [
     (re.compile(r"^(?P<nlri>\S+) label (?P<label>\d+) .*rd (?P<rd>\S+)$"), "{nlri}"),
     (re.compile(r"^evpn:multicast::(?P<rd>[\d.]+:\d+):\d+:(?P<ip>\S+)$"), "multicast {ip}"),
     (
-        re.compile(r"^evpn:macadv::(?P<rd>[\d.]+:\d+):.*:(?P<mac>(\w\w:){5}\w\w)/48:(?P<ip>[\d.]*): .*\((?P<label>\d+)\)$"),
+        re.compile(
+            r"^evpn:macadv::(?P<rd>[\d.]+:\d+):.*:(?P<mac>(\w\w:){5}\w\w)/48:(?P<ip>[\d.]*): .*\((?P<label>\d+)\)$"
+        ),
         "mac {mac} {ip}",
     ),
     (re.compile(r"^flow destination-ipv4 (?P<nlri>\S+) .*rd (?P<rd>\S+)$"), "{nlri}"),

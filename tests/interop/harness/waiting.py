@@ -10,10 +10,12 @@ from .network import CommandFailed
 
 T = TypeVar("T")
 TRANSIENT = (CommandFailed, OSError, LookupError, ValueError)
+PATIENCE = 60.0
+"""Seconds for what takes a real program a moment: a machine with few cores has other work beside the tests."""
 
 
 def wait_until(
-    look: Callable[[], T], wanted: Callable[[T], bool], what: str, timeout: float = 30.0, pause: float = 0.1
+    look: Callable[[], T], wanted: Callable[[T], bool], what: str, timeout: float = PATIENCE, pause: float = 0.1
 ) -> T:
     """Call `look` until `wanted` holds of its value, and give that value; `AssertionError` tells the last one seen.
 

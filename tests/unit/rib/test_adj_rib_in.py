@@ -157,20 +157,24 @@ def test_a_malformed_attribute_withdraws_the_routes_of_its_update_only() -> None
     neighbour = adj_rib_in(store)
     neighbour.learn([announcement("10.0.0.1", "10.0.0.2")])
 
-    notes = neighbour.learn([body(common(origin=7), reach(nlri("10.0.0.1")), targets(1))])
+    malformed = body(common(origin=7), reach(nlri("10.0.0.1")), targets(1))
+    notes = neighbour.learn([malformed])
 
     assert set(held(store)) == {key("10.0.0.2")}
-    assert sum(notes.withdrawn.values()) == 1
+    assert list(notes.withdrawn.values()) == [[malformed]]
+    assert notes.discarded == {}
 
 
 def test_a_discarded_attribute_leaves_the_route() -> None:
     store = Store()
     neighbour = adj_rib_in(store)
 
-    notes = neighbour.learn([body(common(), attribute(0x40, 6, b"\0"), reach(nlri("10.0.0.1")), targets(1))])
+    malformed = body(common(), attribute(0x40, 6, b"\0"), reach(nlri("10.0.0.1")), targets(1))
+    notes = neighbour.learn([malformed])
 
     assert set(held(store)) == {key("10.0.0.1")}
-    assert sum(notes.discarded.values()) == 1
+    assert list(notes.discarded.values()) == [[malformed]]
+    assert notes.withdrawn == {}
 
 
 def test_nlri_that_cannot_be_split_reset_the_session_and_keep_what_came_before() -> None:

@@ -56,9 +56,7 @@ def capabilities(asn: int = LOCAL_AS, *more: Capability) -> tuple[Capability, ..
     )
 
 
-def peer_open(
-    *more: Capability, asn: int = LOCAL_AS, hold_time: int = 90, router_id: IPv4Address = HIGHER_ID
-) -> bytes:
+def peer_open(*more: Capability, asn: int = LOCAL_AS, hold_time: int = 90, router_id: IPv4Address = HIGHER_ID) -> bytes:
     """The OPEN of a modern peer as a whole message."""
     my_as = asn if asn < 65536 else AS_TRANS
     return frame(MessageType.OPEN, Open(my_as, hold_time, router_id, capabilities(asn, *more)).encode())
@@ -155,4 +153,3 @@ def down(outputs: Iterable[Output]) -> Down:
     """The one Down among the outputs."""
     (found,) = of(Down, outputs)
     return found
-

@@ -38,7 +38,7 @@ EXAMPLES = [
     (FourOctetAs(4200000001), "4104fa56ea01", "4-octet-as 4200000001"),
     (AddPath(((VPNV4, 1), (VPNV6, 3))), "450800018001" + "00028003", "add-path vpnv4 receive, vpnv6 both"),
     (EnhancedRouteRefresh(), "4600", "enhanced-route-refresh"),
-    (LongLivedGracefulRestart(((VPNV4, True, 99),)), "47070001808000" "0063", "long-lived-graceful-restart vpnv4 99 s"),
+    (LongLivedGracefulRestart(((VPNV4, True, 99),)), "470700018080000063", "long-lived-graceful-restart vpnv4 99 s"),
     (HostName(b"pe1", b"example"), "490c03706531076578616d706c65", "host-name pe1.example"),
     (UnknownCapability(8, b"\0\1\x80\2"), "080400018002", "multiple-labels 00018002"),
     (UnknownCapability(200, b""), "c800", "capability-200"),
