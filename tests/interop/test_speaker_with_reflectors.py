@@ -170,7 +170,7 @@ def test_two_reflectors_give_every_route_twice_and_the_death_of_one_loses_none(t
     route = twice.speaker.routes(Family.VPNV4)[("64512:7", "10.7.0.0/24")]
     assert (route.next_hop, route.label) == (twice.injector.address, 1007)
     assert route.route_targets == {"64512:7"}
-    # GoBGP 3.10 sends the other reflector a route without ORIGINATOR_ID, which then takes its sender for the originator.
+    # GoBGP 3.10 sends the other reflector a route without ORIGINATOR_ID, which takes its sender for the originator.
     senders = both if twice.kind == "gobgp" else set()
     assert route.originator_id in {twice.injector.address} | senders
     assert route.cluster_list in {(first.address,), (second.address,)}
