@@ -118,6 +118,11 @@ class Peer:
         """The name it was configured by."""
         return self.settings.name
 
+    @property
+    def has_told_all(self) -> bool:
+        """Whether the session is up and the neighbour has sent End-of-RIB for each of its families."""
+        return self.negotiated is not None and self.negotiated.families <= self._heard_end | {IPV4_UNICAST}
+
     def start(self, now: float) -> list[Action]:
         """Begin to connect, or to accept."""
         return self._digest(self.neighbor.start(now), now)

@@ -73,10 +73,15 @@ def _ignore(_: object) -> None:
     """Nobody listens yet."""
 
 
+def _import_nothing() -> None:
+    """Nobody imports yet."""
+
+
 class Speaker:
     """One BGP speaker: neighbours, tables, update groups and what this node originates.
 
-    The edge sets ``wake`` (a neighbour has something to hear: call :meth:`Peer.outbound`) and ``notice``.
+    The edge sets ``wake`` (a neighbour has something to hear: call :meth:`Peer.outbound`), ``notice``, and ``importer``
+    (routes that this node imports may have changed: take them from the store).
     """
 
     def __init__(self, settings: SpeakerSettings, *, jitter: Callable[[], float]) -> None:
@@ -87,6 +92,7 @@ class Speaker:
         self.groups: dict[Profile, UpdateGroup] = {}
         self.wake: Callable[[Peer], None] = _ignore
         self.notice: Callable[[Notice], None] = _ignore
+        self.importer: Callable[[], None] = _import_nothing
         self.local = Source(Origin("local", True, True, False, settings.router_id.packed, b""))
         asks_for_all = settings.reflector and settings.default_membership
         if asks_for_all or settings.retain is Retain.ALWAYS:
@@ -132,7 +138,9 @@ class Speaker:
             del self.groups[group.profile]
 
     def changed(self) -> None:
-        """Tables may have changed: wake the neighbours that have something to hear."""
+        """Tables may have changed: tell the importer, and wake the neighbours that have something to hear."""
+        if self.store.has_wanted_changes:
+            self.importer()
         for group in self.groups.values():
             if group.has_changes:
                 for name in group.members:

@@ -18,8 +18,8 @@ from bagpipe.dataplane.model import Key, Value
 class Change(NamedTuple):
     """One record to program: from ``old`` (None: nothing was programmed) to ``new`` (None: remove it).
 
-    ``old`` is what was sent last, so a record whose last sending failed may be there or not: both have to be coped
-    with. ``old == new`` asks to program the record again.
+    ``old`` is what was confirmed last. What was sent since and refused may be there in part or not: both have to be
+    coped with. ``old == new`` asks to program the record again.
     """
 
     key: Key
@@ -44,6 +44,7 @@ class Tracker:
         self.refused: dict[Key, Refusal] = {}
         self._pending: dict[Key, Value | None] = {}
         self._in_flight: dict[Key, Change] = {}
+        self._moved: set[Key] = set()
 
     def set(self, key: Key, value: Value) -> None:
         """The dataplane should hold ``value`` under ``key``."""
@@ -62,21 +63,26 @@ class Tracker:
     def _note(self, key: Key, old: Value | None, new: Value | None) -> None:
         """``desired[key]`` went from ``old`` to ``new``."""
         if key not in self._pending:
-            refusal = self.refused.get(key)
+            refusal = self.refused.get(key) if self.refused else None
             self._pending[key] = old if refusal is None else refusal.old
-        elif self._pending[key] == new and key not in self.refused and key not in self._in_flight:
+        elif self._pending[key] == new and not (key in self.refused or key in self._in_flight or key in self._moved):
             del self._pending[key]
 
     def again(self, keys: Iterable[Key]) -> None:
         """These records have to be programmed once more: something beneath them has changed."""
         for key in keys:
+            # Also what is not desired is noted: it may come back before the adoption in progress has ended.
+            self._moved.add(key)
             if key not in self._pending and key in self.desired:
-                self._pending[key] = self.desired[key]
+                refusal = self.refused.get(key)
+                self._pending[key] = self.desired[key] if refusal is None else refusal.old
 
-    def retry(self) -> None:
-        """Send what was refused again."""
-        for key, refusal in self.refused.items():
-            self._pending.setdefault(key, refusal.old)
+    def retry(self, keys: Iterable[Key] | None = None) -> None:
+        """Send what was refused again, or only those of ``keys`` that were."""
+        for key in list(self.refused) if keys is None else keys:
+            refusal = self.refused.get(key)
+            if refusal is not None and key not in self._in_flight:
+                self._pending.setdefault(key, refusal.old)
 
     @property
     def has_changes(self) -> bool:
@@ -90,10 +96,12 @@ class Tracker:
         """
         if limit is None or limit >= len(self._pending):
             taken, self._pending = self._pending, {}
+            self._moved.clear()
         else:
             taken = dict(islice(self._pending.items(), limit))
             for key in taken:
                 del self._pending[key]
+            self._moved.difference_update(taken)
         desired = self.desired
         changes = [Change(key, old, desired.get(key)) for key, old in taken.items()]
         self._in_flight = {change.key: change for change in changes}
@@ -110,6 +118,8 @@ class Tracker:
             if reason is not None:
                 known = self.refused.get(key)
                 self.refused[key] = Refusal(reason, known.tries + 1 if known else 1, change.old)
+                if key in self._pending:
+                    self._pending[key] = change.old
                 continue
             self.refused.pop(key, None)
             if key not in self._pending:
@@ -121,22 +131,32 @@ class Tracker:
         """What the dataplane holds is not known any more: nothing is in effect until it has been adopted."""
         self._in_flight = {}
         self._pending = dict.fromkeys(self.desired)
+        self._moved.clear()
         self.refused.clear()
 
     def adopted(self, refusals: Mapping[Key, str], taken: Mapping[Key, Value]) -> list[Key]:
-        """The dataplane was brought to hold ``taken`` but for ``refusals``. The keys now in effect."""
+        """The dataplane was brought to hold ``taken`` but for ``refusals``. The keys now in effect.
+
+        What was set, removed or had something move beneath it since ``taken`` was taken is pending and not among them.
+        """
         confirmed = []
         desired = self.desired
         for key, value in taken.items():
-            if key in refusals:
-                self.refused[key] = Refusal(refusals[key], 1, value)
-                self._pending.pop(key, None)
-            elif desired.get(key) == value:
+            reason = refusals.get(key)
+            if reason is None:
                 self.refused.pop(key, None)
-                self._pending.pop(key, None)
-                confirmed.append(key)
             else:
-                self._pending[key] = value
+                self.refused[key] = Refusal(reason, 1, None)
+            if desired.get(key) != value or key in self._moved:
+                self._pending[key] = value if reason is None else None
+                continue
+            self._pending.pop(key, None)
+            if reason is None:
+                confirmed.append(key)
+        # What was not taken may have been removed as a leftover, or not: it is sent whatever becomes of it.
+        for key in desired.keys() - taken.keys():
+            self._pending.setdefault(key, None)
+        self._moved.update(self._pending.keys() - taken.keys())
         return confirmed
 
     def in_effect(self, key: Key) -> bool:

@@ -91,8 +91,7 @@ class Port:
 # ---------------------------------------------------------------------- next hops
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Remote:
+class Remote(NamedTuple):
     """Another node. ``address`` has 4 or 16 octets (never an IPv4-mapped one), ``label`` 20 bits.
 
     ``order`` is the place that the route asks for among several (load balance order), lower first.
@@ -154,11 +153,16 @@ class DeliveryKey:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """To the endpoint ``mac`` at ``port``; or, where ``port`` is None, by a look-up in the VRF ``instance``."""
+    """To the endpoint ``mac`` at ``port``; or, where ``port`` is None, by a look-up in the VRF ``instance``.
+
+    ``version`` is the IP version of all that the label carries (a switch that pops it has to be told what is below), so
+    an endpoint has one label for its IPv4 and another for its IPv6 addresses.
+    """
 
     instance: int
     port: Port | None
     mac: MacAddress | None
+    version: int = 4
 
 
 class ForwardKey(NamedTuple):
@@ -201,6 +205,9 @@ class Ports:
     low: int
     high: int
 
+    def __str__(self) -> str:
+        return str(self.low) if self.low == self.high else f"{self.low}-{self.high}"
+
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
@@ -212,6 +219,17 @@ class Classifier:
     protocol: int | None = None
     source_ports: Ports | None = None
     destination_ports: Ports | None = None
+
+    def __str__(self) -> str:
+        parts = {
+            "from": self.source,
+            "to": self.destination,
+            "protocol": self.protocol,
+            "source port": self.source_ports,
+            "destination port": self.destination_ports,
+        }
+        told = [f"{name} {value}" for name, value in parts.items() if value is not None]
+        return " ".join((f"IPv{self.version} packets", *told))
 
 
 @dataclass(frozen=True, slots=True)

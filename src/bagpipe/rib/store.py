@@ -97,6 +97,11 @@ class Store:
                 unwanted.append(bundle)
         return unwanted
 
+    @property
+    def has_wanted_changes(self) -> bool:
+        """Whether :meth:`take_wanted_changes` has something to give."""
+        return bool(self.imported) and any([table.wanted_changes for table in self.tables.values()])
+
     def take_wanted_changes(self) -> list[tuple[Table, dict[bytes, None]]]:
         """The keys that changed in wanted bundles since the last call, table by table."""
         taken = []

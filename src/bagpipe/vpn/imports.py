@@ -1,0 +1,458 @@
+"""From routes to forwarding records: which VRFs a route belongs to, and what it means there. The hot path.
+
+RFC 4364 section 4.3.2: a route belongs to each VRF that imports one of its route targets. What matters of a route for
+that is the same for all routes of a bundle, so it is found once (:class:`_Plan`), and for each key only its label and
+its prefix are looked at. The work for a route does not grow with the number of VRFs, but with those that import it.
+
+``_seen`` tells for each key what was made of it (:class:`_Trace`, shared by all keys of which the same was made), so
+that a route that changes or goes is taken from where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import cast
+
+from bagpipe.dataplane.delta import Tracker
+from bagpipe.dataplane.model import Forward, ForwardKey, Prefix, Remote, SourceKey
+from bagpipe.rib.bundle import Bundle, Entry, Source
+from bagpipe.rib.store import Store
+from bagpipe.rib.table import Table
+from bagpipe.vpn.candidates import Candidate, Resolver, in_order
+from bagpipe.vpn.endpoint import Endpoint
+from bagpipe.vpn.vrf import RibKeys, Vrf, keys_of, with_key, without_key
+from bagpipe.wire.attributes import Attributes
+from bagpipe.wire.family import FLOWSPEC_VPNV4, FLOWSPEC_VPNV6, VPNV4, VPNV6
+
+_FIXED_BITS = 24 + 64
+_VERSIONS = {VPNV4: 4, VPNV6: 6}
+FLOW_FAMILIES = (FLOWSPEC_VPNV4, FLOWSPEC_VPNV6)
+_TARGETS_KEPT = 65536
+_make = tuple.__new__
+"""Makes a named tuple in half the time of its class."""
+
+
+class _Trace:
+    """Which VRFs forward by a key and which readvertise it, and the nodes it leads to; ``count`` keys have it."""
+
+    __slots__ = ("addresses", "count", "importers", "readvertisers")
+
+    def __init__(
+        self, importers: tuple[Vrf, ...], readvertisers: tuple[Vrf, ...], addresses: tuple[bytes, ...]
+    ) -> None:
+        self.importers = importers
+        self.readvertisers = readvertisers
+        self.addresses = addresses
+        self.count = 0
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        return self.importers, self.readvertisers, self.addresses
+
+
+class _Plan:
+    """What to make of the keys of an entry. ``hops`` are (bundle, address, encapsulation, order) if the entry alone
+    settles the next hops of each key, None if each key has to be looked at.
+    """
+
+    __slots__ = ("hops", "made", "trace", "word")
+
+    def __init__(self, trace: _Trace | None, hops: tuple[tuple[Bundle, Remote], ...] | None) -> None:
+        self.trace = trace
+        self.hops = hops
+        self.word = -1
+        self.made: Forward = ()
+
+    def forward(self, key: bytes) -> Forward:
+        """The next hops of a key; those with the same label share one tuple."""
+        hops = self.hops or ()
+        if len(hops) == 1:
+            bundle, like = hops[0]
+            word = cast(int, bundle.routes[key])
+            if word != self.word:
+                self.word = word
+                remote = _make(Remote, (like.address, word >> 4 & 0xFFFFF, like.encapsulation, like.order))
+                self.made = (remote,)
+            return self.made
+        remotes = {
+            _make(Remote, (like.address, cast(int, bundle.routes[key]) >> 4 & 0xFFFFF, like.encapsulation, like.order))
+            for bundle, like in hops
+        }
+        return tuple(remotes) if len(remotes) == 1 else in_order(remotes)
+
+
+_NOTHING = _Plan(None, None)
+_Roles = tuple[tuple[Vrf, ...], tuple[Vrf, ...]]
+
+
+class Imports:
+    """Keeps the forwarding records of every VRF as its routes and endpoints have it.
+
+    ``own_attributes`` gives the attributes an endpoint is announced with, ``on_source`` is told of prefixes whose
+    routes to readvertise changed, ``on_flow`` of FlowSpec keys that changed.
+    """
+
+    def __init__(self, store: Store, tracker: Tracker, resolver: Resolver, own_source: Source) -> None:
+        self._store = store
+        self._tracker = tracker
+        self._own_source = own_source
+        self.resolver = resolver
+        self.own_attributes: Callable[[Endpoint], Attributes] = _no_attributes
+        self.on_source: Callable[[Vrf, Prefix], None] = _nobody
+        self.on_flow: Callable[[Table, bytes], None] = _nobody
+        self._importers: dict[bytes, dict[Vrf, None]] = {}
+        self._readvertisers: dict[bytes, dict[Vrf, None]] = {}
+        self._by_targets: dict[tuple[bytes, ...], _Roles] = {}
+        self._seen: dict[Table, dict[bytes, _Trace]] = {}
+        self._traces: dict[tuple[object, ...], _Trace] = {}
+        self._plans: dict[Entry, _Plan] = {}
+        self._used: dict[tuple[Bundle, ...], dict[Bundle, Remote]] = {}
+        self._addresses: dict[bytes, int] = {}
+        self._accepted: tuple[bytes, ...] = ()
+        self._losers: dict[tuple[_Trace, _Trace | None], _Roles] = {}
+        self._again: list[tuple[Table, dict[bytes, None], Vrf | None]] = []
+
+    # ------------------------------------------------------------ who imports what
+
+    def retarget(
+        self, vrf: Vrf, imports: frozenset[bytes], sources: frozenset[bytes]
+    ) -> tuple[list[bytes], list[bytes]]:
+        """``vrf`` imports these route targets and readvertises those; what that changes is noted for :meth:`drain`.
+
+        The targets that nobody wanted before, and those that nobody wants now, in ascending order.
+        """
+        changed = (vrf.imports ^ imports) | (vrf.readvertise_from ^ sources)
+        wanted = {target for target in changed if self._is_wanted(target)}
+        for index, before, after in (
+            (self._importers, vrf.imports, imports),
+            (self._readvertisers, vrf.readvertise_from, sources),
+        ):
+            for target in before - after:
+                del index[target][vrf]
+                if not index[target]:
+                    del index[target]
+            for target in after - before:
+                index.setdefault(target, {})[vrf] = None
+        vrf.imports, vrf.readvertise_from = imports, sources
+        if changed:
+            self._by_targets.clear()
+            self._plans.clear()
+        for target in changed:
+            for bundle in self._store.by_route_target.get(target, ()):
+                self._again.append((bundle.table, dict.fromkeys(bundle.routes), vrf))
+        added = sorted(target for target in changed if self._is_wanted(target) and target not in wanted)
+        return added, sorted(target for target in wanted if not self._is_wanted(target))
+
+    def _is_wanted(self, target: bytes) -> bool:
+        return target in self._importers or target in self._readvertisers
+
+    def importers(self, targets: tuple[bytes, ...]) -> tuple[Vrf, ...]:
+        """The VRFs that import one of these route targets, by their number."""
+        return self._roles(targets)[0]
+
+    def _roles(self, targets: tuple[bytes, ...]) -> _Roles:
+        known = self._by_targets.get(targets)
+        if known is None:
+            if len(self._by_targets) >= _TARGETS_KEPT:
+                self._by_targets.clear()
+            importers: dict[Vrf, None] = {}
+            readvertisers: dict[Vrf, None] = {}
+            for target in targets:
+                importers.update(self._importers.get(target, {}))
+                readvertisers.update(self._readvertisers.get(target, {}))
+            known = tuple(sorted(importers, key=_number)), tuple(sorted(readvertisers, key=_number))
+            self._by_targets[targets] = known
+        return known
+
+    # ------------------------------------------------------------ what the routes say
+
+    def again(self, table: Table, key: bytes) -> None:
+        """What a key means has changed, though the RIB does not know."""
+        self._again.append((table, {key: None}, None))
+
+    def drain(self) -> bool:
+        """Take in all that has changed; whether that was anything."""
+        changes, self._again = self._again, []
+        changes += [(table, keys, None) for table, keys in self._store.take_wanted_changes()]
+        self._forget()
+        for table, keys, vrf in changes:
+            version = _VERSIONS.get(table.family)
+            if version is not None:
+                self._take(table, version, keys, vrf)
+            elif table.family in FLOW_FAMILIES:
+                for key in keys:
+                    self.on_flow(table, key)
+        self._forget()
+        return bool(changes)
+
+    def _forget(self) -> None:
+        """Drop what was found of bundles: it holds for one round only."""
+        self._plans.clear()
+        self._used.clear()
+        self._losers.clear()
+        self.resolver.forget()
+
+    def _take(self, table: Table, version: int, keys: Iterable[bytes], only: Vrf | None) -> None:
+        """Take in the keys of a VPN table; with ``only`` nothing has changed but what this VRF imports."""
+        length = table.shape - _FIXED_BITS
+        entries = table.entries
+        seen = self._seen.setdefault(table, {})
+        plans = self._plans
+        make = _make
+        put = self._tracker.set
+        entry: Entry | None = None
+        plan = _NOTHING
+        known_trace: _Trace | None = None
+        importers: tuple[Vrf, ...] = ()
+        readvertisers: tuple[Vrf, ...] = ()
+        for key in keys:
+            found = entries.get(key)
+            if found is None:
+                entry, plan = None, _NOTHING
+            elif found is not entry:
+                entry = found
+                known = plans.get(entry)
+                plan = known if known is not None else self._plan(entry)
+            trace = plan.trace
+            old = seen.get(key)
+            if old is None and trace is not None:
+                seen[key] = trace
+                trace.count += 1
+                if trace.count == 1:
+                    self._count(trace.addresses, 1)
+            elif old is not None and old is not trace:
+                self._retrace(table, seen, key, old, trace, version)
+            if trace is None:
+                continue
+            if trace is not known_trace:
+                known_trace = trace
+                importers = trace.importers if only is None else _just(only, trace.importers)
+                readvertisers = trace.readvertisers if only is None else _just(only, trace.readvertisers)
+            prefix = make(Prefix, (version, length, key[8:]))
+            for vrf in importers:
+                routes = vrf.routes
+                present = routes.get(prefix)
+                if present is None:
+                    routes[prefix] = key
+                elif present != key:
+                    routes[prefix] = with_key(present, key)
+                    self.decide(vrf, prefix)
+                    continue
+                if plan.hops is None or (vrf.own and prefix in vrf.own):
+                    self.decide(vrf, prefix)
+                    continue
+                if vrf.unusable:
+                    vrf.unusable.pop(prefix, None)
+                put(make(ForwardKey, (vrf.number, prefix)), plan.forward(key))
+            for vrf in readvertisers:
+                vrf.sources[prefix] = with_key(vrf.sources.get(prefix), key)
+                self.on_source(vrf, prefix)
+        if not seen:
+            del self._seen[table]
+
+    def _retrace(
+        self, table: Table, seen: dict[bytes, _Trace], key: bytes, old: _Trace, new: _Trace | None, version: int
+    ) -> None:
+        """A key is treated otherwise than before: count what it leads to, and take it from the VRFs that lost it."""
+        if new is None:
+            del seen[key]
+        else:
+            seen[key] = new
+            new.count += 1
+            if new.count == 1:
+                self._count(new.addresses, 1)
+        old.count -= 1
+        if not old.count:
+            self._count(old.addresses, -1)
+            if self._traces.get(old.identity) is old:
+                del self._traces[old.identity]
+        prefix = Prefix(version, table.shape - _FIXED_BITS, key[8:])
+        importers, readvertisers = self._lost(old, new)
+        for vrf in importers:
+            _lose(vrf.routes, prefix, key)
+            self.decide(vrf, prefix)
+        for vrf in readvertisers:
+            _lose(vrf.sources, prefix, key)
+            self.on_source(vrf, prefix)
+
+    def _lost(self, old: _Trace, new: _Trace | None) -> _Roles:
+        """The VRFs that a key is taken from when it is treated as ``new`` and no longer as ``old``."""
+        found = self._losers.get((old, new))
+        if found is None:
+            importers = set(new.importers) if new is not None else set()
+            readvertisers = set(new.readvertisers) if new is not None else set()
+            found = (
+                tuple(vrf for vrf in old.importers if vrf not in importers),
+                tuple(vrf for vrf in old.readvertisers if vrf not in readvertisers),
+            )
+            self._losers[old, new] = found
+        return found
+
+    def _count(self, addresses: tuple[bytes, ...], change: int) -> None:
+        for address in addresses:
+            number = self._addresses.get(address, 0) + change
+            if number:
+                self._addresses[address] = number
+                self._tracker.set(SourceKey(address), True)
+            else:
+                del self._addresses[address]
+                self._tracker.remove(SourceKey(address))
+
+    def accept_from(self, addresses: Iterable[bytes]) -> None:
+        """Tunnelled packets of these nodes (4 or 16 octets each) are taken whatever routes there are, and those told
+        before no longer.
+        """
+        accepted = tuple(dict.fromkeys(addresses))
+        self._count(accepted, 1)
+        self._count(self._accepted, -1)
+        self._accepted = accepted
+
+    def _plan(self, entry: Entry) -> _Plan:
+        plan = self._plans[entry] = self._plan_anew(entry)
+        return plan
+
+    def _plan_anew(self, entry: Entry) -> _Plan:
+        bundles = entry.bundles
+        roles = [self._roles(bundle.attributes.route_targets) for bundle in bundles]
+        importers, readvertisers = roles[0]
+        alike = all(each[0] == importers for each in roles)
+        if len(roles) > 1:
+            importers = tuple(sorted({vrf for each, _ in roles for vrf in each}, key=_number))
+            readvertisers = tuple(sorted({vrf for _, each in roles for vrf in each}, key=_number))
+        if not importers and not readvertisers:
+            return _NOTHING
+        remote = [bundle for bundle in bundles if not bundle.source.origin.is_local]
+        reaches = [
+            self.resolver.reach(bundle)
+            for bundle, (mine, _) in zip(bundles, roles, strict=True)
+            if mine and bundle in remote
+        ]
+        usable = [each for each in reaches if each.encapsulation is not None]
+        addresses = tuple(sorted({each.address for each in usable}))
+        trace = _Trace(importers, readvertisers, addresses)
+        trace = self._traces.setdefault(trace.identity, trace)
+        if not alike or len(usable) < len(bundles):
+            return _Plan(trace, None)
+        hops = tuple((bundle, like) for bundle in self.resolver.used(bundles) for like in self._likes(bundle))
+        return _Plan(trace, hops)
+
+    # ------------------------------------------------------------ what follows for one prefix
+
+    def decide(self, vrf: Vrf, prefix: Prefix) -> None:
+        """Set the record of one prefix of one VRF from all that competes for it."""
+        if prefix not in vrf.routes and prefix not in vrf.own:
+            vrf.unusable.pop(prefix, None)
+            self._tracker.remove(_make(ForwardKey, (vrf.number, prefix)))
+            return
+        forward = self._among_neighbours(vrf, prefix)
+        if forward is not None:
+            vrf.unusable.pop(prefix, None)
+            self._tracker.set(_make(ForwardKey, (vrf.number, prefix)), forward)
+            return
+        candidates = self.candidates(vrf, prefix)
+        unusable = sum([each.hop is None for each in candidates])
+        if unusable:
+            vrf.unusable[prefix] = unusable
+        else:
+            vrf.unusable.pop(prefix, None)
+        ranking = self.resolver.ranked(candidates)
+        key = ForwardKey(vrf.number, prefix)
+        if ranking is None:
+            self._tracker.remove(key)
+        else:
+            self._tracker.set(key, self.resolver.forward(ranking))
+
+    def _among_neighbours(self, vrf: Vrf, prefix: Prefix) -> Forward | None:
+        """The next hops if only usable routes of neighbours compete: then the decision is that of their bundles, and
+        known if the same bundles competed before. None: it is not that simple.
+        """
+        if vrf.own and prefix in vrf.own:
+            return None
+        paths = self.bundles(prefix, vrf.routes.get(prefix), vrf.imports)
+        bundles = tuple([bundle for bundle, _ in paths])
+        used = self._used.get(bundles)
+        if used is None:
+            used = self._used[bundles] = self._decided(bundles)
+        hops = {
+            _make(Remote, (like.address, cast(int, bundle.routes[key]) >> 4 & 0xFFFFF, like.encapsulation, like.order))
+            for bundle, key in paths
+            for like in (used.get(bundle),)
+            if like is not None
+        }
+        if not hops:
+            return None
+        if len(hops) == 1:
+            return tuple(hops)
+        if self.resolver.multipath:
+            return in_order(hops)
+        return None
+
+    def _decided(self, bundles: tuple[Bundle, ...]) -> dict[Bundle, Remote]:
+        """The bundles to use, each with its next hop but for the label; none if some are local or unusable."""
+        if any(
+            bundle.source.origin.is_local or self.resolver.reach(bundle).encapsulation is None for bundle in bundles
+        ):
+            return {}
+        return {bundle: like for bundle in self.resolver.used(dict.fromkeys(bundles)) for like in self._likes(bundle)}
+
+    def _likes(self, bundle: Bundle) -> list[Remote]:
+        found = self.resolver.reach(bundle)
+        encapsulation = found.encapsulation
+        return [Remote(found.address, 0, encapsulation, found.order)] if encapsulation is not None else []
+
+    def candidates(self, vrf: Vrf, prefix: Prefix) -> list[Candidate]:
+        """All that competes for a prefix in a VRF: its own endpoints and the routes it imports, usable or not."""
+        found: list[Candidate] = []
+        for endpoint in vrf.own.get(prefix, ()):
+            if endpoint.group is not None:
+                hop = endpoint.group.hop(endpoint.attachment.order)
+                found.append(Candidate(self.own_attributes(endpoint), self._own_source, b"", hop))
+        for bundle, key in self.bundles(prefix, vrf.routes.get(prefix), vrf.imports):
+            candidate = self.resolver.candidate(vrf, bundle, key)
+            if candidate is not None:
+                found.append(candidate)
+        return found
+
+    def used(self, vrf: Vrf, prefix: Prefix) -> tuple[Candidate, ...]:
+        """The candidates that packets to a prefix take."""
+        ranking = self.resolver.ranked(self.candidates(vrf, prefix))
+        if ranking is None:
+            return ()
+        return ranking.multipath if self.resolver.multipath else ranking.ordered[:1]
+
+    def bundles(self, prefix: Prefix, keys: RibKeys | None, targets: frozenset[bytes]) -> list[tuple[Bundle, bytes]]:
+        """The paths of a prefix under these keys that carry one of ``targets``, each with its key."""
+        table = self._store.tables.get((VPNV4 if prefix.version == 4 else VPNV6, _FIXED_BITS + prefix.length))
+        found: list[tuple[Bundle, bytes]] = []
+        if table is not None:
+            for key in keys_of(keys):
+                entry = table.entries.get(key)
+                if entry is not None:
+                    for bundle in entry.bundles:
+                        if not targets.isdisjoint(bundle.attributes.route_targets):
+                            found.append((bundle, key))
+        return found
+
+
+def _lose(routes: dict[Prefix, RibKeys], prefix: Prefix, key: bytes) -> None:
+    left = without_key(routes.get(prefix), key)
+    if left is None:
+        routes.pop(prefix, None)
+    else:
+        routes[prefix] = left
+
+
+def _just(only: Vrf, vrfs: tuple[Vrf, ...]) -> tuple[Vrf, ...]:
+    return (only,) if only in vrfs else ()
+
+
+def _number(vrf: Vrf) -> int:
+    return vrf.number
+
+
+def _nobody(first: object, second: object) -> None:
+    """Nobody listens."""
+
+
+def _no_attributes(endpoint: Endpoint) -> Attributes:
+    raise AssertionError(f"the attributes of {endpoint} are asked for before they can be known")

@@ -1,0 +1,462 @@
+"""VPN instances: attachments and routes in, desired forwarding state and originated routes out. The entry of this room.
+
+RFC 4364 (BGP/MPLS IP VPNs), RFC 4659 (IPv6). Every method leaves everything consistent: the desired state and this
+node's routes are a function of what is attached, what the RIB holds and what the dataplane has confirmed. A route is
+announced when the records that it needs are in effect, and withdrawn before they go. EVPN is not here yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Literal
+from zlib import crc32
+
+from bagpipe.dataplane.delta import Tracker
+from bagpipe.dataplane.model import Address, ForwardKey, Key, Port, Prefix
+from bagpipe.errors import LocalMisuse
+from bagpipe.identifiers import MAXIMUM_LABEL, RouteDistinguisher, RouteTarget
+from bagpipe.rib.bundle import Origin, Source
+from bagpipe.rib.store import Store
+from bagpipe.vpn.allocation import Allocator
+from bagpipe.vpn.attachment import Attachment, EndpointKey, InstanceSpec, Reserved
+from bagpipe.vpn.candidates import Resolver
+from bagpipe.vpn.checks import Place, check_alone, check_beside, check_port, place_of
+from bagpipe.vpn.endpoint import Endpoint, LabelGroup, PortAccess, announced_prefix, gives_traffic, takes_traffic
+from bagpipe.vpn.explain import Lookup, look_up
+from bagpipe.vpn.export import Exports, LocalAttributes
+from bagpipe.vpn.imports import Imports
+from bagpipe.vpn.readvertise import Origination
+from bagpipe.vpn.settings import Announcer, VpnSettings
+from bagpipe.vpn.steering import Steering, redirect_name
+from bagpipe.vpn.vrf import Vrf
+
+__all__ = ["Announcer", "Attached", "Detached", "EndpointState", "Instances", "Lookup", "VpnSettings"]
+
+_FIRST_LABEL = 16
+_LAST_INSTANCE = 0x7FFFFF
+_REDIRECTS = (0x800000, 0xFFFFFF)
+"""The numbers of instances that flows redirect to: chosen by their target, so that they survive a restart."""
+_LAST_RD = 0xFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """``keys`` are the records that must be in effect; ``reserved`` the identifiers given (label 0: it needs none)."""
+
+    keys: tuple[Key, ...]
+    reserved: Reserved
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """``keys`` are the records of the endpoint that were removed."""
+
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointState:
+    """Whether the dataplane has confirmed the records of an endpoint; ``reason`` says why it refused one."""
+
+    state: Literal["in-effect", "pending", "refused"]
+    reason: str = ""
+
+
+class Instances:
+    """The VPN instances of this node.
+
+    ``instances`` are by external id; those that only flows redirect to are among them (``Vrf.redirect_target``).
+    """
+
+    def __init__(self, store: Store, announcer: Announcer, tracker: Tracker, settings: VpnSettings) -> None:
+        self.store = store
+        self.tracker = tracker
+        self.settings = settings
+        self.instances: dict[str, Vrf] = {}
+        self.labels: dict[int, LabelGroup] = {}
+        self._announcer = announcer
+        self._numbers = Allocator("instances", 1, _LAST_INSTANCE)
+        self._redirect_numbers = Allocator("redirect instances", *_REDIRECTS)
+        self._rds = Allocator("route distinguishers", 0, _LAST_RD)
+        self._label_numbers = Allocator("labels", _FIRST_LABEL, MAXIMUM_LABEL)
+        self._port_names: dict[str, PortAccess] = {}
+        self._places: dict[Place, PortAccess] = {}
+        self._waiting: dict[Key, dict[Endpoint, None]] = {}
+        self._is_busy = False
+        self._gone: list[Vrf] = []
+        own = Source(Origin("local", True, True, False, settings.router_id.packed, b""))
+        self.exports = Exports(announcer)
+        self.imports = Imports(store, tracker, Resolver(settings, self.labels), own)
+        self._origination = Origination(self.exports, LocalAttributes(settings), self.imports)
+        self.steering = Steering(tracker, self.imports, self._enter_redirect, self._leave_redirect)
+        self.imports.own_attributes = self._origination.own_attributes
+        self.imports.on_source = self._origination.source_changed
+        if settings.capabilities.steering:
+            self.imports.on_flow = self.steering.changed
+        self.imports.accept_from(settings.accept_from)
+
+    # ------------------------------------------------------------ attach
+
+    def check(self, attachment: Attachment) -> None:
+        """Raises LocalMisuse if :meth:`attach` would; changes nothing."""
+        check_alone(attachment, self.settings)
+        vrf = self.instances.get(attachment.instance.external_id)
+        check_beside(attachment, vrf, self.instances)
+        check_port(attachment, vrf, self._port_names, self._places)
+        endpoint = vrf.endpoints.get(attachment.key) if vrf is not None else None
+        if vrf is None:
+            self._numbers.require(1)
+        if endpoint is None:
+            self._rds.require(2 if vrf is None else 1)
+        if endpoint is None or endpoint.group is None:
+            self._label_numbers.require(1)
+
+    def attach(self, attachment: Attachment, reserved: Reserved | None = None) -> Attached:
+        """Attach an endpoint, or change how it is attached. Raises LocalMisuse before any change.
+
+        ``reserved`` are the identifiers it had before a restart; one that is in use meanwhile is replaced by another.
+        """
+        self.check(attachment)
+        spec = attachment.instance
+        with self._consistently():
+            vrf = self.instances.get(spec.external_id)
+            if vrf is None:
+                vrf = self._create(spec, reserved)
+            endpoint = vrf.endpoints.get(attachment.key)
+            self._describe(vrf, spec)
+            if endpoint is None:
+                number = self._rds.allocate(reserved.endpoint_rd if reserved is not None else None)
+                endpoint = Endpoint(vrf, attachment, number, self._rd(number))
+            self._plug(endpoint, attachment, reserved)
+        label = endpoint.group.label if endpoint.group is not None else 0
+        return Attached(endpoint.keys, Reserved(vrf.number, vrf.rd_number, endpoint.rd_number, label))
+
+    def _rd(self, number: int) -> RouteDistinguisher:
+        return RouteDistinguisher(b"\0\1" + self.settings.router_id.packed + number.to_bytes(2))
+
+    def _create(self, spec: InstanceSpec, reserved: Reserved | None) -> Vrf:
+        number = self._numbers.allocate(reserved.instance if reserved is not None and reserved.instance else None)
+        rd = spec.route_distinguisher
+        wanted = reserved.instance_rd if reserved is not None else None
+        if rd is not None and rd.packed[:6] == self._rd(0).packed[:6]:
+            wanted = int.from_bytes(rd.packed[6:])
+        rd_number = self._rds.allocate(wanted)
+        rd = rd if rd is not None else self._rd(rd_number)
+        vrf = self.instances[spec.external_id] = Vrf(spec.external_id, number, rd_number, rd)
+        vrf.found(spec)
+        return vrf
+
+    def _describe(self, vrf: Vrf, spec: InstanceSpec) -> None:
+        """Take what every attachment says of its instance."""
+        if spec.description is not None:
+            vrf.description = spec.description
+        if spec.fallback is not None and spec.fallback != vrf.fallback:
+            vrf.fallback = spec.fallback
+            if self.settings.capabilities.fallback:
+                self.tracker.set(vrf.fallback_key, spec.fallback)
+        if spec.export_rts != vrf.export_rts:
+            vrf.export_rts = spec.export_rts
+            for endpoint in vrf.endpoints.values():
+                self._origination.refresh(endpoint)
+            for prefix in vrf.own:
+                self.imports.decide(vrf, prefix)
+        vrf.import_rts = spec.import_rts
+        sources: frozenset[RouteTarget] = vrf.readvertise.from_rts if vrf.readvertise is not None else frozenset()
+        self._retarget(vrf, spec.import_rts, sources)
+
+    def _retarget(self, vrf: Vrf, imports: frozenset[RouteTarget], sources: frozenset[RouteTarget]) -> None:
+        packed = frozenset(target.packed for target in imports), frozenset(target.packed for target in sources)
+        if packed == (vrf.imports, vrf.readvertise_from):
+            return
+        added, orphaned = self.imports.retarget(vrf, *packed)
+        for target in added:
+            self._announcer.import_route_target(RouteTarget(target))
+        for target in orphaned:
+            self._announcer.cease_import(RouteTarget(target))
+
+    # ------------------------------------------------------------ one endpoint
+
+    def _plug(self, endpoint: Endpoint, attachment: Attachment, reserved: Reserved | None) -> None:
+        """Bring the records and routes of an endpoint to what the attachment asks for."""
+        vrf = endpoint.vrf
+        before = vrf.own_prefixes(endpoint)
+        others = vrf.plugged.get(attachment.port.name)
+        if others and next(iter(others)).attachment.port != attachment.port:
+            self._move(vrf, attachment.port)
+        endpoint.attachment = attachment
+        endpoint.prefix = announced_prefix(attachment)
+        vrf.enter(endpoint)
+        self._set_access(endpoint)
+        group = endpoint.group
+        if takes_traffic(attachment.direction):
+            if group is None:
+                endpoint.ready = False
+                self._join_group(endpoint, reserved)
+        else:
+            endpoint.group = None
+        self._await(endpoint)
+        self._origination.refresh(endpoint)
+        if group is not None and endpoint.group is None:
+            self.exports.flush()
+            self._leave_group(endpoint, group)
+        self._set_own(endpoint, before)
+
+    def _move(self, vrf: Vrf, port: Port) -> None:
+        """A port is somewhere else on the bridge than it was."""
+        access = vrf.ports.get(port.name)
+        if access is not None:
+            self.tracker.remove(access.key)
+            self._places.pop(place_of(access.port), None)
+            access.port = port
+            self._places[place_of(port)] = access
+            self.tracker.set(access.key, access.access)
+        for endpoint in vrf.plugged[port.name]:
+            endpoint.attachment = replace(endpoint.attachment, port=port)
+            group = endpoint.group
+            if group is not None:
+                group.port = port
+                self.tracker.set(group.key, group.delivery)
+                for route in self.exports.routes_of(endpoint):
+                    table = self.store.tables.get((route.family, route.shape))
+                    if table is not None:
+                        self.imports.again(table, route.key)
+                for prefix in vrf.own_prefixes(endpoint):
+                    self.imports.decide(vrf, prefix)
+            self._await(endpoint)
+
+    def _set_access(self, endpoint: Endpoint) -> None:
+        """Let the traffic of the endpoint's port into its VRF, or cease to."""
+        vrf, attachment = endpoint.vrf, endpoint.attachment
+        port = attachment.port
+        if not gives_traffic(attachment.direction):
+            self._leave_port(endpoint)
+            return
+        access = vrf.ports.get(port.name)
+        if access is None:
+            access = vrf.ports[port.name] = PortAccess(vrf, port)
+            self._port_names[port.name] = self._places[place_of(port)] = access
+        access.add(endpoint, attachment.gateways)
+        endpoint.access = access
+        self.tracker.set(access.key, access.access)
+
+    def _leave_port(self, endpoint: Endpoint) -> None:
+        access, endpoint.access = endpoint.access, None
+        if access is None:
+            return
+        access.remove(endpoint)
+        if access.endpoints:
+            self.tracker.set(access.key, access.access)
+            return
+        self.tracker.remove(access.key)
+        del access.vrf.ports[access.port.name]
+        del self._port_names[access.port.name]
+        self._places.pop(place_of(access.port), None)
+
+    def _join_group(self, endpoint: Endpoint, reserved: Reserved | None) -> None:
+        """Give the endpoint the label of its MAC and IP version, a new one if it is the first."""
+        vrf, attachment = endpoint.vrf, endpoint.attachment
+        mac, version = attachment.key.mac, endpoint.version
+        group = vrf.groups.get((mac, version))
+        if group is None:
+            label = self._label_numbers.allocate(reserved.label if reserved is not None else None)
+            group = LabelGroup(vrf, mac, version, label, attachment.port)
+            vrf.groups[mac, version] = self.labels[label] = group
+            self.tracker.set(group.key, group.delivery)
+        group.endpoints[endpoint] = None
+        endpoint.group = group
+
+    def _leave_group(self, endpoint: Endpoint, group: LabelGroup) -> None:
+        """The routes of the endpoint are withdrawn: its label goes if nobody else has it."""
+        del group.endpoints[endpoint]
+        if not group.endpoints:
+            self.tracker.remove(group.key)
+            del group.vrf.groups[group.mac, group.version]
+            del self.labels[group.label]
+            self._label_numbers.free(group.label)
+
+    def _set_own(self, endpoint: Endpoint, before: tuple[Prefix, ...]) -> None:
+        """The prefixes that lead to the endpoint in its own VRF are no longer ``before`` but those of now."""
+        vrf = endpoint.vrf
+        now = vrf.own_prefixes(endpoint)
+        for prefix in before:
+            if prefix not in now:
+                del vrf.own[prefix][endpoint]
+                if not vrf.own[prefix]:
+                    del vrf.own[prefix]
+        for prefix in now:
+            vrf.own.setdefault(prefix, {})[endpoint] = None
+        for prefix in dict.fromkeys((*before, *now)):
+            self.imports.decide(vrf, prefix)
+
+    def _await(self, endpoint: Endpoint) -> None:
+        """Announce the endpoint as soon as its records are in effect: now, or when the dataplane has confirmed them."""
+        self._do_not_await(endpoint)
+        if endpoint.ready or endpoint.group is None:
+            return
+        endpoint.awaits = tuple(key for key in endpoint.keys if not self.tracker.in_effect(key))
+        for key in endpoint.awaits:
+            self._waiting.setdefault(key, {})[endpoint] = None
+        endpoint.ready = not endpoint.awaits
+
+    def _do_not_await(self, endpoint: Endpoint) -> None:
+        for key in endpoint.awaits:
+            waiting = self._waiting[key]
+            del waiting[endpoint]
+            if not waiting:
+                del self._waiting[key]
+        endpoint.awaits = ()
+
+    # ------------------------------------------------------------ detach
+
+    def detach(self, external_id: str, key: EndpointKey, port: Port | None) -> Detached:
+        """Detach an endpoint; the last one takes its instance along. ``port`` need not be the one it is at.
+
+        Raises LocalMisuse if there is no such instance or endpoint.
+        """
+        del port
+        endpoint = self._endpoint(external_id, key)
+        vrf = endpoint.vrf
+        with self._consistently():
+            keys: list[Key] = []
+            if endpoint.access is not None and len(endpoint.access.endpoints) == 1:
+                keys.append(endpoint.access.key)
+            if endpoint.group is not None and len(endpoint.group.endpoints) == 1:
+                keys.append(endpoint.group.key)
+            before = vrf.own_prefixes(endpoint)
+            group, endpoint.group = endpoint.group, None
+            self._do_not_await(endpoint)
+            self._origination.refresh(endpoint)
+            self.exports.flush()
+            if group is not None:
+                self._leave_group(endpoint, group)
+            self._leave_port(endpoint)
+            vrf.leave(endpoint)
+            self._set_own(endpoint, before)
+            forwards = [ForwardKey(vrf.number, prefix) for prefix in before]
+            keys += [forward for forward in forwards if forward not in self.tracker.desired]
+            self._rds.free(endpoint.rd_number)
+            if not vrf.endpoints:
+                if vrf.fallback_key in self.tracker.desired:
+                    keys.append(vrf.fallback_key)
+                self._destroy(vrf)
+        return Detached(tuple(keys))
+
+    def _endpoint(self, external_id: str, key: EndpointKey) -> Endpoint:
+        vrf = self.instances.get(external_id)
+        if vrf is None or vrf.redirect_target is not None:
+            raise LocalMisuse("vpn_instance_id", external_id, f"VPN {external_id} could not be found")
+        endpoint = vrf.endpoints.get(key)
+        if endpoint is None:
+            raise LocalMisuse("ip_address", str(key.ip), f"no endpoint {key.mac} {key.ip} in VPN {external_id}")
+        return endpoint
+
+    def _destroy(self, vrf: Vrf) -> None:
+        self.tracker.remove(vrf.fallback_key)
+        self._retarget(vrf, frozenset(), frozenset())
+        del self.instances[vrf.external_id]
+        self._gone.append(vrf)
+
+    # ------------------------------------------------------------ instances that flows redirect to
+
+    def _enter_redirect(self, target: RouteTarget) -> Vrf:
+        name = redirect_name(target)
+        vrf = self.instances.get(name)
+        if vrf is None:
+            first, last = _REDIRECTS
+            number = self._redirect_numbers.allocate(first + crc32(target.packed) % (last - first + 1))
+            vrf = self.instances[name] = Vrf(name, number, -1, RouteDistinguisher(bytes(8)))
+            vrf.redirect_target = target
+            vrf.import_rts = frozenset((target,))
+            self._retarget(vrf, vrf.import_rts, frozenset())
+        return vrf
+
+    def _leave_redirect(self, target: RouteTarget) -> None:
+        self._destroy(self.instances[redirect_name(target)])
+
+    # ------------------------------------------------------------ what others report
+
+    def routes_changed(self) -> None:
+        """Routes that this node imports may have changed: take the changes from the store."""
+        if not self._is_busy:
+            with self._consistently():
+                pass
+
+    def dataplane_settled(self, confirmed: Iterable[Key], refused: Mapping[Key, str]) -> None:
+        """The dataplane has answered, and the tracker knows. Endpoints that waited for ``confirmed`` are announced.
+
+        What is ``refused`` keeps an endpoint from being announced, but a route that was announced before stays: the
+        record is tried again, and what was programmed may well be there still.
+        """
+        del refused
+        if not self._waiting:
+            return
+        ready: dict[Endpoint, None] = {}
+        for key in confirmed:
+            ready.update(self._waiting.get(key, {}))
+        if ready:
+            with self._consistently():
+                for endpoint in ready:
+                    self._await(endpoint)
+                    if endpoint.ready:
+                        self._origination.refresh(endpoint)
+
+    def dataplane_lost(self) -> None:
+        """What the dataplane holds is not known any more; call it after :meth:`Tracker.lost`.
+
+        Announced routes stay, since what was programmed is most likely still there; an endpoint that is not announced
+        yet waits until all of its records have been confirmed after this.
+        """
+        for endpoint in list(dict.fromkeys(each for waiting in self._waiting.values() for each in waiting)):
+            self._await(endpoint)
+
+    def accept_from(self, addresses: Iterable[bytes]) -> None:
+        """From now on these nodes (4 or 16 octets each) may send to this one whatever routes there are, in place of
+        those told before.
+        """
+        self.imports.accept_from(addresses)
+
+    @contextmanager
+    def _consistently(self) -> Iterator[None]:
+        """Do something, then take in and tell all that follows from it."""
+        self._is_busy = True
+        try:
+            yield
+            self.exports.flush()
+            while self.imports.drain() or self.steering.leave_idle():
+                self.exports.flush()
+            while self._gone:
+                vrf = self._gone.pop()
+                if vrf.redirect_target is not None:
+                    self._redirect_numbers.free(vrf.number)
+                else:
+                    self._numbers.free(vrf.number)
+                    self._rds.free(vrf.rd_number)
+        finally:
+            self._is_busy = False
+
+    # ------------------------------------------------------------ what is asked
+
+    def endpoint_state(self, external_id: str, key: EndpointKey) -> EndpointState:
+        """Whether the records of an endpoint are in effect. Raises LocalMisuse if there is no such endpoint."""
+        keys = self._endpoint(external_id, key).keys
+        for each in keys:
+            refusal = self.tracker.refused.get(each)
+            if refusal is not None:
+                return EndpointState("refused", f"{each}: {refusal.reason}")
+        if all(self.tracker.in_effect(each) for each in keys):
+            return EndpointState("in-effect")
+        return EndpointState("pending")
+
+    def endpoint_label(self, external_id: str, key: EndpointKey) -> int | None:
+        """The label that delivers to an endpoint, None if nothing does. Raises LocalMisuse if there is none such."""
+        group = self._endpoint(external_id, key).group
+        return group.label if group is not None else None
+
+    def lookup(self, external_id: str, destination: Address) -> Lookup:
+        """What an instance does with packets to ``destination``. Raises LocalMisuse if there is no such instance."""
+        vrf = self.instances.get(external_id)
+        if vrf is None:
+            raise LocalMisuse("instance", external_id, f"VPN {external_id} could not be found")
+        return look_up(vrf, destination, self.imports, self.steering, self.tracker)

@@ -1,0 +1,126 @@
+"""One VRF: what was said of it, its endpoints, and which routes of the RIB it looks at for each prefix."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from bagpipe.dataplane.model import Address, Fallback, FallbackKey, Prefix
+from bagpipe.identifiers import MacAddress, RouteDistinguisher, RouteTarget
+from bagpipe.vpn.attachment import AttractTraffic, EndpointKey, InstanceSpec, Readvertise
+from bagpipe.vpn.endpoint import Endpoint, LabelGroup, PortAccess
+
+RibKeys = bytes | tuple[bytes, ...]
+"""The keys of one prefix in its table: nearly always one, so that one is not put in a tuple."""
+
+
+def with_key(present: RibKeys | None, key: bytes) -> RibKeys:
+    """``present`` and ``key``."""
+    if present is None or present == key:
+        return key
+    if isinstance(present, bytes):
+        return tuple(sorted((present, key)))
+    return present if key in present else tuple(sorted((*present, key)))
+
+
+def without_key(present: RibKeys | None, key: bytes) -> RibKeys | None:
+    """``present`` less ``key``, None if nothing is left."""
+    if present is None or present == key:
+        return None
+    if isinstance(present, bytes):
+        return present
+    left = tuple(each for each in present if each != key)
+    return left[0] if len(left) == 1 else left or None
+
+
+def keys_of(present: RibKeys | None) -> tuple[bytes, ...]:
+    """The keys one by one."""
+    if present is None:
+        return ()
+    return (present,) if isinstance(present, bytes) else present
+
+
+_K = TypeVar("_K")
+
+
+def _drop(index: dict[_K, dict[Endpoint, None]], key: _K, endpoint: Endpoint) -> None:
+    del index[key][endpoint]
+    if not index[key]:
+        del index[key]
+
+
+class Vrf:
+    """A VPN instance of type IP VPN.
+
+    ``redirect_target`` is set for an instance that exists only because packets are steered into it. ``routes`` are the
+    keys of imported routes by prefix, ``sources`` those that match ``readvertise``; ``own`` are the endpoints (and
+    static routes through them) by prefix. ``unusable`` counts candidates that this node has no way to reach, and
+    ``readvertised`` has for each IP version the prefixes told on, with their route target records.
+    """
+
+    def __init__(self, external_id: str, number: int, rd_number: int, rd: RouteDistinguisher) -> None:
+        self.external_id = external_id
+        self.number = number
+        self.rd_number = rd_number
+        self.rd = rd
+        self.redirect_target: RouteTarget | None = None
+        self.import_rts: frozenset[RouteTarget] = frozenset()
+        self.export_rts: frozenset[RouteTarget] = frozenset()
+        self.imports: frozenset[bytes] = frozenset()
+        self.description: str | None = None
+        self.fallback: Fallback | None = None
+        self.gateway: Address | None = None
+        self.readvertise: Readvertise | None = None
+        self.readvertise_from: frozenset[bytes] = frozenset()
+        self.attract: AttractTraffic | None = None
+        self.static_routes: tuple[Prefix, ...] = ()
+        self.endpoints: dict[EndpointKey, Endpoint] = {}
+        self.plugged: dict[str, dict[Endpoint, None]] = {}
+        self.macs: dict[MacAddress, dict[Endpoint, None]] = {}
+        self.groups: dict[tuple[MacAddress, int], LabelGroup] = {}
+        self.ports: dict[str, PortAccess] = {}
+        self.routes: dict[Prefix, RibKeys] = {}
+        self.sources: dict[Prefix, RibKeys] = {}
+        self.own: dict[Prefix, dict[Endpoint, None]] = {}
+        self.unusable: dict[Prefix, int] = {}
+        self.readvertised: dict[int, dict[Prefix, bytes]] = {4: {}, 6: {}}
+
+    def found(self, spec: InstanceSpec) -> None:
+        """Take what counts only when the instance is created."""
+        self.gateway = spec.gateway
+        self.readvertise = spec.readvertise
+        self.attract = spec.attract
+        self.static_routes = tuple(sorted(set(spec.static_routes)))
+
+    def enter(self, endpoint: Endpoint) -> None:
+        """An endpoint is attached; nothing changes if it was."""
+        attachment = endpoint.attachment
+        self.endpoints[attachment.key] = endpoint
+        self.plugged.setdefault(attachment.port.name, {})[endpoint] = None
+        self.macs.setdefault(attachment.key.mac, {})[endpoint] = None
+
+    def leave(self, endpoint: Endpoint) -> None:
+        """An endpoint is detached."""
+        attachment = endpoint.attachment
+        del self.endpoints[attachment.key]
+        _drop(self.plugged, attachment.port.name, endpoint)
+        _drop(self.macs, attachment.key.mac, endpoint)
+
+    @property
+    def name(self) -> str:
+        """The name that networking-bagpipe shows."""
+        return f"VRF-{self.number}"
+
+    @property
+    def fallback_key(self) -> FallbackKey:
+        """The record of the fallback."""
+        return FallbackKey(self.number)
+
+    def own_prefixes(self, endpoint: Endpoint) -> tuple[Prefix, ...]:
+        """The prefixes that lead to an endpoint within this VRF."""
+        if endpoint.group is None:
+            return ()
+        statics = tuple(prefix for prefix in self.static_routes if prefix.version == endpoint.version)
+        return (endpoint.prefix, *(prefix for prefix in statics if prefix != endpoint.prefix))
+
+    def __repr__(self) -> str:
+        return f"<{self.name} {self.external_id}>"
