@@ -1,7 +1,7 @@
 """A real Open vSwitch of a test's own: its database, its vswitchd, its directory, ended by process id.
 
 The dummy datapath is the userspace datapath without devices: flows and groups are checked and kept as ever, and the
-test needs neither a namespace nor a kernel module.
+test needs neither a namespace nor a kernel module. In a namespace the userspace datapath carries real traffic.
 """
 
 from __future__ import annotations
@@ -25,10 +25,14 @@ def _die_with_parent() -> None:
 
 
 class OpenVSwitch:
-    """Runs until the block ends. ``directory`` holds everything; its path must be short enough for a socket's name."""
+    """Runs until the block ends. ``directory`` holds everything; its path must be short enough for a socket's name.
 
-    def __init__(self, directory: Path) -> None:
+    With a ``namespace`` it runs in there and its bridges have the userspace datapath with real devices.
+    """
+
+    def __init__(self, directory: Path, namespace: str | None = None) -> None:
         self.directory = directory
+        self.namespace = namespace
         self._environment = {
             **os.environ,
             "OVS_RUNDIR": str(directory),
@@ -40,8 +44,7 @@ class OpenVSwitch:
 
     def __enter__(self) -> Self:
         self.run("ovsdb-tool", "create", str(self.directory / "conf.db"), _SCHEMA)
-        self._database = self._start("ovsdb-server", "conf.db", f"--remote=punix:{self.directory}/db.sock")
-        self._wait(self.directory / "db.sock")
+        self.start_database()
         self.vsctl("--no-wait", "init")
         self.start_switch()
         return self
@@ -50,15 +53,25 @@ class OpenVSwitch:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop_switch()
+        self.stop_database()
+
+    def start_database(self) -> None:
+        """Start the database server on what it held before."""
+        (self.directory / "db.sock").unlink(missing_ok=True)
+        self._database = self._start("ovsdb-server", "conf.db", f"--remote=punix:{self.directory}/db.sock")
+        self._wait(self.directory / "db.sock")
+
+    def stop_database(self) -> None:
+        """End the database server, as a crash would."""
         if self._database is not None:
             self._end(self._database)
+            self._database = None
 
     def start_switch(self) -> None:
         """Start vswitchd; the bridges that the database has come back, their flows and groups do not."""
         (self.directory / "ovs-vswitchd.ctl").unlink(missing_ok=True)
-        self._switch = self._start(
-            "ovs-vswitchd", f"unix:{self.directory}/db.sock", "--enable-dummy=override", "--disable-system"
-        )
+        devices = ["--enable-dummy=override"] if self.namespace is None else []
+        self._switch = self._start("ovs-vswitchd", f"unix:{self.directory}/db.sock", "--disable-system", *devices)
         self._wait(self.directory / "ovs-vswitchd.ctl")
         self.vsctl("init")
 
@@ -80,7 +93,8 @@ class OpenVSwitch:
 
     def add_bridge(self, name: str) -> None:
         """Make a bridge that forwards nothing by itself."""
-        self.vsctl("add-br", name, "--", "set", "bridge", name, "datapath_type=dummy", "fail_mode=secure")
+        datapath = "dummy" if self.namespace is None else "netdev"
+        self.vsctl("add-br", name, "--", "set", "bridge", name, f"datapath_type={datapath}", "fail_mode=secure")
 
     def vsctl(self, *arguments: str) -> str:
         """Run ovs-vsctl and give its output."""
@@ -97,15 +111,16 @@ class OpenVSwitch:
         return done.stdout
 
     def _start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        where = [] if self.namespace is None else ["ip", "netns", "exec", self.namespace]
         with (self.directory / f"{program}.out").open("ab") as output:
             return subprocess.Popen(
-                [program, *arguments, f"--unixctl={self.directory}/{program}.ctl", "-vconsole:warn"],
+                [*where, program, *arguments, f"--unixctl={self.directory}/{program}.ctl", "-vconsole:warn"],
                 cwd=self.directory,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - the tests have no threads
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - the threads of a test hold no lock that this needs
             )
 
     def _wait(self, socket: Path) -> None:

@@ -9,7 +9,7 @@ ports or meters, or take roles. Port numbers and bridges come from OVSDB, not fr
 from bagpipe.dataplane.openflow.batches import BatchRefused, BatchResult, Change, Fate
 from bagpipe.dataplane.openflow.bridge import Bridge, BridgeEvent, Connected, Disconnected, Missed, Ours, Touched
 from bagpipe.dataplane.openflow.faults import Refused, SwitchError
-from bagpipe.dataplane.openflow.flows import FlowCommand, FlowEntry, FlowFlags, FlowMod
+from bagpipe.dataplane.openflow.flows import FlowCommand, FlowEntry, FlowFlags, FlowMod, PackedFlow
 from bagpipe.dataplane.openflow.groups import DP_HASH, Bucket, GroupCommand, GroupEntry, GroupMod, GroupType, Selection
 from bagpipe.dataplane.openflow.instructions import apply
 from bagpipe.dataplane.openflow.link import Timing, VersionNotSpoken
@@ -38,6 +38,7 @@ __all__ = [
     "Match",
     "Missed",
     "Ours",
+    "PackedFlow",
     "Refused",
     "Selection",
     "SwitchError",

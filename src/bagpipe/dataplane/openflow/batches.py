@@ -16,11 +16,11 @@ from bagpipe.dataplane.errors import DataplaneError
 from bagpipe.dataplane.openflow.bundles import BundleControl, BundleFlags, BundleStep
 from bagpipe.dataplane.openflow.codec import encode, encode_bundled
 from bagpipe.dataplane.openflow.faults import Refused, SwitchError
-from bagpipe.dataplane.openflow.flows import FlowMod
+from bagpipe.dataplane.openflow.flows import FlowMod, PackedFlow
 from bagpipe.dataplane.openflow.groups import GroupMod
 from bagpipe.dataplane.openflow.link import Link, Span
 
-Change = FlowMod | GroupMod
+Change = FlowMod | PackedFlow | GroupMod
 _HOW = BundleFlags.ATOMIC | BundleFlags.ORDERED
 
 

@@ -19,7 +19,14 @@ from typing import Self, cast
 from bagpipe.dataplane.errors import DataplaneError, NoAnswer, Unreachable
 from bagpipe.dataplane.openflow.batches import BatchResult, Change, apply_each, apply_together
 from bagpipe.dataplane.openflow.faults import Refused
-from bagpipe.dataplane.openflow.flows import ALL_TABLES, FlowEntry, FlowsReply, FlowsRequest
+from bagpipe.dataplane.openflow.flows import (
+    ALL_TABLES,
+    FlowEntry,
+    FlowsReply,
+    FlowsRequest,
+    PackedFlow,
+    PackedFlowsReply,
+)
 from bagpipe.dataplane.openflow.groups import (
     ALL_GROUPS,
     GroupEntry,
@@ -159,6 +166,15 @@ class Bridge:
         """
         cookie, mask = (ours.cookie, ours.mask) if ours else (0, 0)
         parts = cast(list[FlowsReply], await self._reached().ask(FlowsRequest(table, cookie, mask, match)))
+        return [entry for part in parts for entry in part.entries]
+
+    async def packed_flows(self, ours: Ours) -> list[PackedFlow]:
+        """The flows with this cookie, each as the message that would add it, fields in the switch's order.
+
+        Raises Unreachable, NoAnswer, MalformedMessage, Refused.
+        """
+        request = FlowsRequest(cookie=ours.cookie, cookie_mask=ours.mask)
+        parts = cast(list[PackedFlowsReply], await self._reached().ask(request, packed=True))
         return [entry for part in parts for entry in part.entries]
 
     async def groups(self, group: int = ALL_GROUPS) -> list[GroupEntry]:

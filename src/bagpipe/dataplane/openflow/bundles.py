@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar
 
-from bagpipe.dataplane.openflow.flows import FlowMod
+from bagpipe.dataplane.openflow.flows import FlowMod, PackedFlow
 from bagpipe.dataplane.openflow.groups import GroupMod
 from bagpipe.dataplane.openflow.messages import Message
 from bagpipe.dataplane.openflow.octets import Octets
@@ -63,7 +63,7 @@ class BundleAdd(Message):
     kind: ClassVar[int] = 34
     bundle: int
     flags: BundleFlags
-    message: FlowMod | GroupMod
+    message: FlowMod | PackedFlow | GroupMod
 
     @property
     def body(self) -> bytes:

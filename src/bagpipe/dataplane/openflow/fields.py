@@ -16,6 +16,7 @@ from typing import Protocol
 from bagpipe.dataplane.openflow.octets import Octets
 from bagpipe.errors import LocalMisuse
 
+NXM_0 = 0x0000
 NXM_1 = 0x0001
 ERICSSON = 0x1000
 BASIC = 0x8000
@@ -193,6 +194,7 @@ def _field(name: str, oxm_class: int, number: int, size: int, bits: int = 0, for
 
 # The order is the order in which a match is sent: what a field depends on stands before it.
 IN_PORT = _field("in_port", BASIC, 0, 4)
+NXM_IN_PORT = _field("in_port", NXM_0, 0, 2)
 PACKET_TYPE = _field("packet_type", BASIC, 44, 4, form=Form.HEXADECIMAL)
 METADATA = _field("metadata", BASIC, 2, 8, form=Form.HEXADECIMAL)
 TUNNEL_ID = _field("tun_id", BASIC, 38, 8, form=Form.HEXADECIMAL)

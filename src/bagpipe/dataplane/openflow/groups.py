@@ -42,13 +42,14 @@ _REQUEST = Struct("!I4x")
 
 
 class GroupCommand(enum.IntEnum):
-    """What to do with a group (OFPGC_*)."""
+    """What to do with a group (OFPGC_*). ADD_OR_MODIFY is a command of OVS alone (2.6 and later)."""
 
     ADD = 0
     MODIFY = 1
     DELETE = 2
     INSERT_BUCKET = 3
     REMOVE_BUCKET = 5
+    ADD_OR_MODIFY = 0x8000
 
 
 class GroupType(enum.IntEnum):
@@ -206,7 +207,7 @@ class GroupEntry:
 
 @dataclass(frozen=True, slots=True)
 class GroupStatistics:
-    """What a group has seen; ``references`` counts flows and groups that lead to it, ``duration`` is nanoseconds."""
+    """What a group has seen in ``duration`` nanoseconds. ``references`` counts what leads to it, in OVS only flows."""
 
     group: int
     references: int
@@ -342,10 +343,15 @@ def _read_selection(data: Octets) -> Selection | None:
         if kind != _EXPERIMENTER or (body.u32(), body.u32()) != (_NETRONOME, _SELECTION_METHOD):
             continue
         body.skip(4)
-        method = body.take(16).rstrip(b"\0").decode("ascii")
+        name, zero = body.take(15), body.take(1)
+        if zero != b"\0":
+            raise body.fault("the name of the selection method has no end")
+        method = name.rstrip(b"\0").decode("ascii")
         parameter = body.u64()
         fields = []
         while body.remaining:
             fields.append(read_criterion(body))
+            if fields[-1].mask is not None:
+                raise body.fault(f"{fields[-1].field.name} with a mask")
         selection = Selection(method, parameter, in_order(fields))
     return selection

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from bagpipe.dataplane.errors import DataplaneError, MalformedMessage, NoAnswer, Unreachable
-from bagpipe.dataplane.openflow.codec import Stream, decode, encode
+from bagpipe.dataplane.openflow.codec import Stream, decode, decode_packed_flows, encode
 from bagpipe.dataplane.openflow.faults import Refused, SwitchError
-from bagpipe.dataplane.openflow.flows import FlowsReply
+from bagpipe.dataplane.openflow.flows import FlowsReply, PackedFlowsReply
 from bagpipe.dataplane.openflow.groups import GroupsReply, GroupStatisticsReply
 from bagpipe.dataplane.openflow.messages import (
     HEADER,
@@ -40,6 +40,7 @@ _LAST_XID = 0xFFFFFFFF
 _READ_SIZE = 1 << 18
 _CHUNK = 1 << 16
 _M = TypeVar("_M", bound=Message)
+_PARTS = (FlowsReply, PackedFlowsReply, GroupsReply, GroupStatisticsReply, MonitorReply)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,11 @@ class Span:
 
 @dataclass(slots=True)
 class _Waiting:
-    """A request whose answer is awaited; the parts of a multipart answer are gathered."""
+    """A request whose answer is awaited; the parts of a multipart answer are gathered, flows packed if asked for."""
 
     request: Message
     done: asyncio.Future[list[Message]]
+    packed: bool = False
     parts: list[Message] = field(default_factory=list)
 
 
@@ -248,14 +250,16 @@ class Link:
         except OSError as cause:
             raise Unreachable(f"connection lost while sending: {cause}") from cause
 
-    async def ask(self, request: Message) -> list[Message]:
+    async def ask(self, request: Message, *, packed: bool = False) -> list[Message]:
         """Send a request and give its answer: one message, or the parts of a multipart answer.
+
+        With ``packed`` flows come as :class:`PackedFlowsReply`.
 
         Raises Refused if the switch answers with an error, Unreachable, NoAnswer (the connection is then ended: what
         it would still say could not be told apart).
         """
         xid = self._reserve(1)
-        waiting = _Waiting(request, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(request, asyncio.get_running_loop().create_future(), packed)
         self._waiting[xid] = waiting
         try:
             async with asyncio.timeout(self._timing.answer):
@@ -294,7 +298,7 @@ class Link:
             while data := await self._reader.read(_READ_SIZE):
                 self._heard.set()
                 for octets in self._stream.feed(data):
-                    self._take(*decode(octets))
+                    self._take(*self._decode(octets))
         except OSError as cause:
             why = Unreachable(f"connection lost: {cause}")
         except MalformedMessage as cause:
@@ -304,6 +308,13 @@ class Link:
             why = DataplaneError(f"reading failed: {cause!r}")
         finally:
             self._end(why)
+
+    def _decode(self, octets: bytes) -> tuple[int, Message]:
+        xid = int.from_bytes(octets[4:8])
+        waiting = self._waiting.get(xid)
+        if waiting is not None and waiting.packed:
+            return xid, decode_packed_flows(octets)
+        return decode(octets)
 
     def _take(self, xid: int, message: Message) -> None:
         if isinstance(message, EchoRequest):
@@ -321,7 +332,7 @@ class Link:
             waiting.done.set_exception(Refused(waiting.request, message))
         else:
             waiting.parts.append(message)
-            if isinstance(message, FlowsReply | GroupsReply | GroupStatisticsReply | MonitorReply) and message.more:
+            if isinstance(message, _PARTS) and message.more:
                 return
             waiting.done.set_result(waiting.parts)
 

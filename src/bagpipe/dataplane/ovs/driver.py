@@ -1,0 +1,387 @@
+"""The Open vSwitch dataplane: records in, flows and groups on one bridge out.
+
+What the flows are is told in :mod:`bagpipe.dataplane.ovs.pipeline`. Ready once the database and the bridge answer and
+the ports for other nodes are there; tunnel ports are made here, bridges and the underlay's port are not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+
+from bagpipe.dataplane.delta import Change
+from bagpipe.dataplane.driver import Again, Carried, Difference, DriverEvent, Gone, Listener, Ready
+from bagpipe.dataplane.errors import DataplaneError, Unreachable
+from bagpipe.dataplane.model import Capabilities, Encapsulation, ForwardKey, Key, Remote, Value
+from bagpipe.dataplane.openflow import (
+    Bridge,
+    BridgeEvent,
+    Connected,
+    Disconnected,
+    FlowMod,
+    GroupMod,
+    Missed,
+    Timing,
+    Touched,
+)
+from bagpipe.dataplane.openflow.monitoring import FlowUpdate
+from bagpipe.dataplane.ovs import inspection
+from bagpipe.dataplane.ovs.adoption import Actual
+from bagpipe.dataplane.ovs.ground import Ground, Need, Underlay
+from bagpipe.dataplane.ovs.neighbours import Neighbours
+from bagpipe.dataplane.ovs.pipeline import OURS, foundation, instance_of
+from bagpipe.dataplane.ovs.plan import Plan, Program
+from bagpipe.dataplane.ovs.ports import BridgePorts
+from bagpipe.dataplane.ovs.settings import VXLAN_PORT_NAME, OvsSettings
+from bagpipe.identifiers import MacAddress
+
+_log = logging.getLogger(__name__)
+_RETRY = 1.0
+_RESOLVING = 1.0
+"""Seconds that an adoption waits for the MACs of next hops: flows that are there should not be taken for wrong."""
+_PATIENCE = 0.5
+"""Seconds after the start in which connecting is not worth a word."""
+_TOGETHER = 3
+"""How often a batch is tried as a whole; after that each message by itself, to find all that the switch refuses."""
+
+
+class OvsDataplane:
+    """The driver ``ovs``; see :class:`bagpipe.dataplane.driver.Dataplane` for what each method does."""
+
+    def __init__(self, settings: OvsSettings, *, timing: Timing | None = None) -> None:
+        self.settings = settings
+        self._listener: Listener | None = None
+        self._bridge = Bridge(settings.target, listener=self._bridge_says, watch=OURS, timing=timing)
+        self._ports = BridgePorts(settings.database, settings.bridge, changed=self._ports_changed)
+        self._neighbours = Neighbours(changed=self._neighbour_changed)
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._mending = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._held = contextlib.AsyncExitStack()
+        self._connections = 0
+        self._laid_for = 0
+        self._is_ready = False
+        self._why: str | None = None
+        self._program = self._lay(Underlay())
+        self._plugged: set[str] = set()
+        self._is_over = False
+        self._patient_until = 0.0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return self.settings.capabilities
+
+    async def start(self, listener: Listener) -> None:
+        """Begin to connect."""
+        self._listener = listener
+        await self._neighbours.start()
+        self._held.push_async_callback(self._neighbours.close)
+        await self._ports.start()
+        self._held.push_async_callback(self._ports.close)
+        await self._held.enter_async_context(self._bridge)
+        self._patient_until = asyncio.get_running_loop().time() + _PATIENCE
+        self._tasks = [asyncio.create_task(self._supervise()), asyncio.create_task(self._mend())]
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Let go; what is programmed stays."""
+        self._listener = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        await self._held.aclose()
+
+    # ------------------------------------------------------------------ what it stands on
+
+    def _lay(self, underlay: Underlay) -> Program:
+        return Program(Ground(self.settings, underlay, self._ports, self._neighbours))
+
+    async def _supervise(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._is_over:
+                return
+            try:
+                underlay = await self._find_underlay()
+            except DataplaneError as cause:
+                if loop.time() >= self._patient_until:
+                    self._gone(str(cause))
+                loop.call_later(_RETRY, self._wake.set)
+                continue
+            if underlay == self._program.ground.underlay and self._laid_for == self._connections and self._is_ready:
+                continue
+            if self._is_ready:
+                self._gone("the connection or the ports for other nodes have changed")
+            async with self._lock:
+                self._program = self._lay(underlay)
+                self._laid_for = self._connections
+            self._is_ready = True
+            self._why = None
+            self._say(Ready())
+
+    async def _find_underlay(self) -> Underlay:
+        if self._ports.fault is not None:
+            raise Unreachable(self._ports.fault)
+        if not self._bridge.is_connected:
+            raise self._bridge.fault or Unreachable(f"{self.settings.target}: not connected yet")
+        gre = vxlan = mpls = source = None
+        settings = self.settings
+        if settings.uses_gre:
+            gre = await self._ports.ensure_tunnel(settings.gre_tunnel, "gre", settings.gre_options)
+        if settings.vxlan_encap:
+            vxlan = await self._ports.ensure_tunnel(VXLAN_PORT_NAME, "vxlan", settings.vxlan_options)
+        if settings.underlay is not None:
+            mpls = self._ports.number(settings.underlay)
+            if mpls is None:
+                raise Unreachable(f"mpls_interface {settings.underlay} is not a port of bridge {settings.bridge}")
+            mac = self._ports.bridge_mac
+            source = None if mac is None else MacAddress(mac)
+        await self._set_mtu()
+        return Underlay(gre, vxlan, mpls, source)
+
+    async def _set_mtu(self) -> None:
+        settings = self.settings
+        if settings.interfaces_mtu is None:
+            return
+        for name in (settings.bridge, settings.underlay):
+            if name is None:
+                continue
+            try:
+                await self._ports.set_mtu(name, settings.interfaces_mtu)
+            except DataplaneError as cause:
+                _log.warning("ovsbr_interfaces_mtu of port %s: %s", name, cause)
+
+    def _gone(self, why: str) -> None:
+        if self._is_ready or why != self._why:
+            self._is_ready = False
+            self._why = why
+            self._say(Gone(why))
+
+    def _say(self, event: DriverEvent) -> None:
+        if self._listener is not None:
+            self._listener(event)
+
+    def _bridge_says(self, event: BridgeEvent) -> None:
+        if isinstance(event, Connected):
+            self._connections = event.number
+            self._wake.set()
+        elif isinstance(event, Disconnected):
+            if self._is_ready:
+                self._gone(str(event.why))
+            self._wake.set()
+        elif isinstance(event, Missed):
+            self._laid_for = 0
+            self._wake.set()
+        elif isinstance(event, Touched):
+            self._touched(event.updates)
+
+    def _ports_changed(self, names: frozenset[str]) -> None:
+        settings = self.settings
+        if names & {settings.bridge, settings.gre_tunnel, VXLAN_PORT_NAME, settings.underlay} or not self._is_ready:
+            self._wake.set()
+        self._again(names, "ports changed: " + ", ".join(sorted(names)))
+
+    def _neighbour_changed(self, address: bytes) -> None:
+        self._program.next_hops.forget(address)
+        self._again((address,), "the MAC of a next hop changed")
+
+    def _again(self, needs: Iterable[Need], why: str) -> None:
+        self._say_again(self._program.dependents.of(needs), why)
+
+    def _say_again(self, keys: Iterable[Key], why: str) -> None:
+        told = tuple(dict.fromkeys(keys))
+        if told and self._is_ready:
+            self._say(Again(told, why))
+
+    # ------------------------------------------------------------------ what others did to our flows
+
+    def _touched(self, updates: Sequence[FlowUpdate]) -> None:
+        keys = []
+        for update in updates:
+            key = self._key_at(update)
+            if key is not None:
+                keys.append(key)
+            elif instance_of(update.cookie) == 0:
+                self._mending.set()
+        self._say_again(keys, "somebody changed flows")
+
+    def _key_at(self, update: FlowUpdate) -> Key | None:
+        key = self._program.key_at(update.table, update.priority, update.match)
+        if key is None and update.table == self.settings.tables.vrf:
+            return inspection.route_of(update.priority, update.match)
+        return key
+
+    async def _mend(self) -> None:
+        """Bring back the flows that belong to no record."""
+        while True:
+            await self._mending.wait()
+            self._mending.clear()
+            async with self._lock:
+                if not self._is_ready:
+                    continue
+                try:
+                    (await self._bridge.apply(self._foundation())).check()
+                except DataplaneError as cause:
+                    _log.warning("flows that others changed could not be brought back: %s", cause)
+
+    def _foundation(self) -> list[FlowMod]:
+        underlay = self._program.ground.underlay
+        return list(foundation(self.settings, underlay.tunnels, underlay.mpls))
+
+    # ------------------------------------------------------------------ programming
+
+    async def apply(self, changes: Sequence[Change]) -> dict[Key, str]:
+        """Program changes, all in one bundle but for what the switch refuses."""
+        async with self._lock:
+            self._check_ready()
+            await self._plug(changes)
+            refusals = await self._perform(changes, None, sweep=False)
+            self._forget(self._program.dependents.take_dropped())
+            await self._unplug()
+            return refusals
+
+    async def adopt(self, desired: Mapping[Key, Value], *, sweep: bool) -> dict[Key, str]:
+        """Touch only what differs from ``desired``."""
+        async with self._lock:
+            self._check_ready()
+            changes = [Change(key, None, value) for key, value in desired.items()]
+            before = self._program.dependents.addresses()
+            self._program = self._lay(self._program.ground.underlay)
+            await self._plug(changes)
+            await self._resolve(changes)
+            refusals = await self._perform(changes, await self._actual(), sweep=sweep)
+            self._forget(address for address in before if not self._program.dependents.has(address))
+            if sweep:
+                names = self._ports.names()
+                self._plugged |= {name for name in names if self._ports.is_ours(name)} - self._tunnel_ports()
+                await self._unplug()
+            return refusals
+
+    def _forget(self, addresses: Iterable[bytes]) -> None:
+        for address in addresses:
+            self._neighbours.forget(address)
+            self._program.next_hops.forget(address)
+
+    def _check_ready(self) -> None:
+        if not self._is_ready or not self._bridge.is_connected:
+            raise Unreachable(self._why or "the bridge is not ready")
+
+    async def _actual(self) -> Actual:
+        return Actual(await self._bridge.packed_flows(OURS), await self._bridge.groups())
+
+    def _plan(self, changes: Sequence[Change], excluded: Mapping[Key, str], actual: Actual | None, sweep: bool) -> Plan:
+        plan = self._program.plan(changes, excluded)
+        if actual is None:
+            return plan
+        for flow in self._foundation():
+            plan.add(flow, None)
+        return actual.still_to_do(plan, sweep=sweep)
+
+    async def _perform(self, changes: Sequence[Change], actual: Actual | None, *, sweep: bool) -> dict[Key, str]:
+        program = self._program
+        excluded: dict[Key, str] = {}
+        tries = 0
+        while True:
+            plan = self._plan(changes, excluded, actual, sweep)
+            result = await self._bridge.apply(plan.messages, atomic=tries < _TOGETHER or tries % 2 == 0)
+            tries += 1
+            if not result.refusals:
+                program.commit(plan)
+                return plan.refusals
+            found: dict[Key, str] = {}
+            for place, error in result.refusals.items():
+                reason = f"the switch refused it: {error.name}: {result.changes[place]}"
+                found.update((key, reason) for key in plan.keys_of(plan.owners[place]))
+            if found.keys() <= excluded.keys():
+                result.check()
+            excluded.update(found)
+
+    async def _resolve(self, changes: Sequence[Change]) -> None:
+        """Give the neighbours of all next hops a moment to be found."""
+        wanted = {
+            hop.address
+            for change in changes
+            if isinstance(change.new, tuple)
+            for hop in change.new
+            if isinstance(hop, Remote) and hop.encapsulation is Encapsulation.MPLS
+        }
+        end = asyncio.get_running_loop().time() + _RESOLVING
+        while wanted and asyncio.get_running_loop().time() < end:
+            wanted = {address for address in wanted if self._neighbours.mac(address) is None}
+            if wanted:
+                await asyncio.sleep(0.02)
+
+    # ------------------------------------------------------------------ ports that nobody else plugs
+
+    def _tunnel_ports(self) -> set[str]:
+        return {self.settings.gre_tunnel, VXLAN_PORT_NAME}
+
+    async def _plug(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if type(change.key) is ForwardKey:
+                continue
+            port = inspection.port_of(change.key, change.new)
+            if port is None or port.plugged or port.number is not None:
+                continue
+            name = port.on_bridge
+            if name not in self._plugged or self._ports.number(name) is None:
+                try:
+                    await self._ports.add_port(name)
+                except DataplaneError as cause:
+                    _log.warning("%s", cause)
+            self._plugged.add(name)
+
+    async def _unplug(self) -> None:
+        for name in [name for name in self._plugged if not self._program.dependents.has(name)]:
+            self._plugged.discard(name)
+            try:
+                await self._ports.delete_port(name)
+            except DataplaneError as cause:
+                _log.warning("port %s stays on bridge %s: %s", name, self.settings.bridge, cause)
+
+    async def reset(self) -> int:
+        """Remove our flows, groups and ports. The driver is not ready after it: start another one."""
+        async with self._lock:
+            if not self._bridge.is_connected:
+                raise Unreachable(self._why or str(self._bridge.fault))
+            self._is_over = True
+            actual = await self._actual()
+            groups = [GroupMod.deletion(group) for group in actual.groups]
+            (await self._bridge.apply([FlowMod.deletion(OURS.cookie, OURS.mask), *groups])).check()
+            ports = [name for name in self._ports.names() if self._ports.is_ours(name)]
+            for name in ports:
+                await self._ports.delete_port(name)
+            self._program = self._lay(Underlay())
+            self._plugged.clear()
+            self._gone("all that was ours was removed")
+            return len(actual) + len(ports)
+
+    # ------------------------------------------------------------------ looking at it
+
+    async def carried(self, key: Key, value: Value) -> Carried:
+        """Flows and groups of a record as the bridge shows them now."""
+        clashes = inspection.clashes(self.settings, self._ports) if inspection.uses_vxlan(key, value) else []
+        return await inspection.carried(self._bridge, self._program, self._neighbours, key, value, clashes)
+
+    async def audit(self, desired: Mapping[Key, Value]) -> list[Difference]:
+        """Compare all of ours with what ``desired`` asks for."""
+        async with self._lock:
+            self._check_ready()
+            changes = [Change(key, None, value) for key, value in desired.items()]
+            actual = await self._actual()
+            plan = self._lay(self._program.ground.underlay).plan(changes, {})
+            for flow in self._foundation():
+                plan.add(flow, None)
+            return inspection.differences(actual, plan)
+
+    def overview(self) -> dict[str, object]:
+        """Plain values for the looking glass."""
+        program = self._program
+        return inspection.overview(self.settings, program, self._ports, self._is_ready, self._why)

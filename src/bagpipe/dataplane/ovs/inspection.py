@@ -1,0 +1,168 @@
+"""How records are carried, what differs and what is in the way: for people. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+from bagpipe.dataplane.delta import Change
+from bagpipe.dataplane.driver import Carried, Difference
+from bagpipe.dataplane.model import (
+    Access,
+    AccessKey,
+    Delivery,
+    DeliveryKey,
+    Encapsulation,
+    ForwardKey,
+    Key,
+    Port,
+    Prefix,
+    Remote,
+    Value,
+)
+from bagpipe.dataplane.openflow import Bridge, FlowMod, GroupMod, Match, PackedFlow
+from bagpipe.dataplane.openflow import fields as f
+from bagpipe.dataplane.openflow.actions import ETH_IPV6
+from bagpipe.dataplane.openflow.flows import FlowCommand
+from bagpipe.dataplane.ovs.adoption import Actual
+from bagpipe.dataplane.ovs.ground import Neighbourhood
+from bagpipe.dataplane.ovs.pipeline import OURS, route_priority
+from bagpipe.dataplane.ovs.plan import Plan, Program, SharedBy, place_of
+from bagpipe.dataplane.ovs.ports import BridgePorts
+from bagpipe.dataplane.ovs.settings import VXLAN_PORT_NAME, OvsSettings
+
+_DEFAULT_VXLAN_PORT = "4789"
+
+
+def port_of(key: Key, value: Value | None) -> Port | None:
+    """The port on which a record other than a route stands; None if it stands on none."""
+    if isinstance(key, AccessKey) and isinstance(value, Access):
+        return key.port
+    return value.port if isinstance(value, Delivery) else None
+
+
+def route_of(priority: int, match: Match) -> ForwardKey | None:
+    """The route that a flow of the table ``vrf`` with this priority and match is for; None if it is for none."""
+    register, kind = match.get(f.REG[0]), match.get(f.ETH_TYPE)
+    if register is None or kind is None:
+        return None
+    version = 6 if kind.number == ETH_IPV6 else 4
+    to = match.get(f.IPV6_DST if version == 6 else f.IPV4_DST)
+    length = 0 if to is None else 8 * to.field.size if to.mask is None else int.from_bytes(to.mask).bit_count()
+    if priority != route_priority(length) or len(match.criteria) != (2 if to is None else 3):
+        return None
+    octets = b"" if to is None else to.value[: (length + 7) >> 3]
+    return ForwardKey(register.number, Prefix(version, length, octets))
+
+
+def uses_vxlan(key: Key, value: Value) -> bool:
+    """Whether the record has to do with VXLAN."""
+    if isinstance(key, DeliveryKey):
+        return True
+    return isinstance(value, tuple) and any(
+        isinstance(hop, Remote) and hop.encapsulation is Encapsulation.VXLAN for hop in value
+    )
+
+
+def clashes(settings: OvsSettings, ports: BridgePorts) -> list[str]:
+    """Tunnels of other bridges that take VXLAN packets away from ours: Open vSwitch prefers a port that names the
+    sender over one that takes packets from anybody.
+    """
+    if not settings.vxlan_encap:
+        return []
+    found = []
+    for other in ports.tunnels_elsewhere():
+        options = other.options
+        same_port = options.get("dst_port", _DEFAULT_VXLAN_PORT) == str(settings.vxlan_port)
+        here = options.get("local_ip") in (None, "flow", str(settings.local_address))
+        sender = options.get("remote_ip", "flow")
+        if other.kind == "vxlan" and same_port and here and sender != "flow":
+            found.append(
+                f"VXLAN packets from {sender} go to port {other.name} of bridge {other.bridge}, which has the same UDP"
+                f" port {settings.vxlan_port}: give one of the two another (vxlan_port)"
+            )
+    return found
+
+
+async def carried(
+    bridge: Bridge, program: Program, neighbours: Neighbourhood, key: Key, value: Value, hindrances: Iterable[str]
+) -> Carried:
+    """How a record is programmed, read from the bridge. Raises DataplaneError."""
+    missing = list(hindrances)
+    plan = Program(program.ground).plan([Change(key, None, value)], {})
+    missing += plan.refusals.values()
+    parts: list[str] = []
+    counters = {"packets": 0, "octets": 0}
+    for message in plan.messages:
+        if isinstance(message, GroupMod):
+            found = [entry for entry in await bridge.groups(message.group) if entry.group == message.group]
+            parts += map(str, found)
+            missing += [] if found else [f"group {message.group} is not on the bridge"]
+            continue
+        flow = message.unpacked if isinstance(message, PackedFlow) else message
+        if flow.command is not FlowCommand.ADD:
+            continue
+        entries = await bridge.flows(OURS, table=flow.table, match=flow.match)
+        here = [entry for entry in entries if place_of(entry.as_addition) == place_of(flow)]
+        if not here:
+            missing.append(f"not on the bridge: {str(flow).removeprefix('add ')}")
+        for entry in here:
+            parts.append(str(entry))
+            counters["packets"] += entry.counters.packets
+            counters["octets"] += entry.counters.octets
+    return Carried(tuple(parts), counters, _neighbours_of(neighbours, value), tuple(missing))
+
+
+def _neighbours_of(neighbours: Neighbourhood, value: Value) -> dict[str, str | None]:
+    """Tunnels are not among them: Open vSwitch or the kernel finds the way of their packets by itself."""
+    if not isinstance(value, tuple):
+        return {}
+    found: dict[str, str | None] = {}
+    for hop in value:
+        if isinstance(hop, Remote) and hop.encapsulation is Encapsulation.MPLS:
+            mac = neighbours.mac(hop.address)
+            found[str(ip_address(hop.address))] = None if mac is None else str(mac)
+    return found
+
+
+def differences(actual: Actual, plan: Plan) -> list[Difference]:
+    """What the bridge holds and the plan has not, or the other way round, or otherwise."""
+    found = [Difference("missing", key, reason) for key, reason in plan.refusals.items()]
+    for one in actual.unlike(plan):
+        kind = "changed" if one.is_there else "missing"
+        message = one.message.unpacked if isinstance(one.message, PackedFlow) else one.message
+        owner = next(plan.keys_of(one.owner), None) if isinstance(one.owner, SharedBy) else one.owner
+        found.append(Difference(kind, owner, _text(message)))
+    found += [Difference("extra", None, _text(flow)) for flow in actual.extra_flows(plan)]
+    found += [Difference("extra", None, _text(group)) for group in actual.extra_groups(plan)]
+    return found
+
+
+def _text(message: FlowMod | GroupMod) -> str:
+    return str(message).removeprefix("add_or_modify ").removeprefix("add ")
+
+
+def overview(
+    settings: OvsSettings, program: Program, ports: BridgePorts, is_ready: bool, why: str | None
+) -> dict[str, object]:
+    """Plain values for the looking glass."""
+    underlay = program.ground.underlay
+    tunnels = {settings.gre_tunnel: underlay.gre, VXLAN_PORT_NAME: underlay.vxlan}
+    return {
+        "driver": "ovs",
+        "bridge": settings.bridge,
+        "target": settings.target,
+        "database": settings.database,
+        "datapath": ports.datapath_type,
+        "ready": is_ready,
+        "why_not": why,
+        "local_address": str(settings.local_address),
+        "encapsulations": [encapsulation.value for encapsulation in settings.encapsulations],
+        "tables": settings.tables._asdict(),
+        "tunnel_ports": {name: number for name, number in tunnels.items() if number is not None},
+        "mpls_interface": settings.underlay,
+        "mpls_port": underlay.mpls,
+        "groups": {number: [str(hop) for hop in hops] for number, hops in program.pool.in_use().items()},
+        "ports": {name: port.number for name, port in sorted(ports.names().items())},
+        "warnings": clashes(settings, ports),
+    }
