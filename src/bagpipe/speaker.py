@@ -87,7 +87,7 @@ class Speaker:
     def __init__(self, settings: SpeakerSettings, *, jitter: Callable[[], float]) -> None:
         self.settings = settings
         self.jitter = jitter
-        self.store = Store()
+        self.store = Store(relays=settings.reflector)
         self.peers: dict[str, Peer] = {}
         self.groups: dict[Profile, UpdateGroup] = {}
         self.wake: Callable[[Peer], None] = _ignore

@@ -43,7 +43,7 @@ class Tracker:
         self.desired: dict[Key, Value] = {}
         self.refused: dict[Key, Refusal] = {}
         self._pending: dict[Key, Value | None] = {}
-        self._in_flight: dict[Key, Change] = {}
+        self._in_flight: dict[Key, Value | None] = {}
         self._moved: set[Key] = set()
 
     def set(self, key: Key, value: Value) -> None:
@@ -103,23 +103,25 @@ class Tracker:
                 del self._pending[key]
             self._moved.difference_update(taken)
         desired = self.desired
-        changes = [Change(key, old, desired.get(key)) for key, old in taken.items()]
-        self._in_flight = {change.key: change for change in changes}
-        return changes
+        self._in_flight = taken
+        return [Change(key, old, desired.get(key)) for key, old in taken.items()]
 
     def settle(self, refusals: Mapping[Key, str]) -> list[Key]:
         """The batch in flight was answered: all of it is in effect but ``refusals``. The keys now in effect.
 
         A key that was changed meanwhile is pending and not among them.
         """
+        if not (refusals or self.refused or self._pending):
+            done, self._in_flight = list(self._in_flight), {}
+            return done
         confirmed = []
-        for key, change in self._in_flight.items():
+        for key, old in self._in_flight.items():
             reason = refusals.get(key)
             if reason is not None:
                 known = self.refused.get(key)
-                self.refused[key] = Refusal(reason, known.tries + 1 if known else 1, change.old)
+                self.refused[key] = Refusal(reason, known.tries + 1 if known else 1, old)
                 if key in self._pending:
-                    self._pending[key] = change.old
+                    self._pending[key] = old
                 continue
             self.refused.pop(key, None)
             if key not in self._pending:

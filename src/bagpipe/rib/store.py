@@ -13,14 +13,15 @@ from bagpipe.wire.nlri import CODECS
 
 
 class Store:
-    """Owns tables and bundles.
+    """Owns tables and bundles. ``relays``: neighbours are told routes of other neighbours, not of this node alone.
 
     ``imported`` are the route targets that somebody on this node imports: bundles that carry one are wanted, and the
     changes of their keys are collected for the importers (:meth:`take_wanted_changes`). ``on_new_table`` is called
     with each table made, so that whoever keeps journals can add his.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, relays: bool = True) -> None:
+        self.relays = relays
         self.tables: dict[tuple[Family, int], Table] = {}
         self.by_route_target: dict[bytes, dict[Bundle, None]] = {}
         self.imported: set[bytes] = set()

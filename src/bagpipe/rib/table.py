@@ -21,9 +21,10 @@ class Table:
     """``entries`` maps each key to the bundle, or the contest of bundles, that claims it.
 
     ``journals`` are where keys are noted whose best route changed: one for each update group. A route told again
-    unchanged is no change, or two speakers would answer each other for ever. With ``every_path`` a path that is not
-    the best counts too where it may be told instead (:func:`_told`; RFC 4684 section 3.2). Every change of a wanted
-    bundle is noted in ``wanted_changes`` as well, for those who import.
+    unchanged is no change, or two speakers would answer each other for ever; and where nobody is told the routes of
+    others (``store.relays``), a neighbour's route to a key that nobody claimed is none either. With ``every_path`` a
+    path that is not the best counts too where it may be told instead (:func:`_told`; RFC 4684 section 3.2). Every
+    change of a wanted bundle is noted in ``wanted_changes`` as well, for those who import.
     """
 
     __slots__ = (
@@ -66,6 +67,7 @@ class Table:
         entries = self.entries
         routes = bundle.routes
         changed: Sequence[bytes] = keys
+        told = self.store.relays or bundle.source.origin.is_local
         if len(keys) == 1:
             key = keys[0]
             current = entries.get(key)
@@ -75,6 +77,7 @@ class Table:
                 added = 1
             else:
                 changed = []
+                told = True
                 added = self._replace(bundle, key, payloads[0], current, changed)
         elif entries.keys().isdisjoint(keys):
             before = len(routes)
@@ -84,12 +87,13 @@ class Table:
         else:
             added = 0
             changed = []
+            told = True
             for key, payload in zip(keys, payloads, strict=True):
                 added += self._replace(bundle, key, payload, entries.get(key), changed)
         if changed:
             self.version += 1
-            for journal in self.journals:
-                journal.update(dict.fromkeys(changed))
+            if told:
+                self._journal(changed)
         if bundle.wanted:
             self.wanted_changes.update(dict.fromkeys(keys))
         return added
@@ -171,9 +175,12 @@ class Table:
                 changed.append(key)
         if changed:
             self.version += 1
-            for journal in self.journals:
-                journal.update(dict.fromkeys(changed))
+            self._journal(changed)
         return removed
+
+    def _journal(self, changed: Sequence[bytes]) -> None:
+        for journal in self.journals:
+            journal.update(dict.fromkeys(changed))
 
 
 def _told(entry: Entry) -> tuple[Bundle | None, ...]:

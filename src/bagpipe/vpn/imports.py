@@ -312,6 +312,8 @@ class Imports:
         return plan
 
     def _plan_anew(self, entry: Entry) -> _Plan:
+        if isinstance(entry, Bundle) and not entry.source.origin.is_local:
+            return self._plan_of_one(entry)
         bundles = entry.bundles
         roles = [self._roles(bundle.attributes.route_targets) for bundle in bundles]
         importers, readvertisers = roles[0]
@@ -328,13 +330,29 @@ class Imports:
             if mine and bundle in remote
         ]
         usable = [each for each in reaches if each.encapsulation is not None]
-        addresses = tuple(sorted({each.address for each in usable}))
-        trace = _Trace(importers, readvertisers, addresses)
-        trace = self._traces.setdefault(trace.identity, trace)
+        trace = self._trace(importers, readvertisers, tuple(sorted({each.address for each in usable})))
         if not alike or len(usable) < len(bundles):
             return _Plan(trace, None)
         hops = tuple((bundle, like) for bundle in self.resolver.used(bundles) for like in self._likes(bundle))
         return _Plan(trace, hops)
+
+    def _plan_of_one(self, bundle: Bundle) -> _Plan:
+        """The plan of keys that one neighbour alone claims: nothing competes."""
+        importers, readvertisers = self._roles(bundle.attributes.route_targets)
+        if not importers and not readvertisers:
+            return _NOTHING
+        found = self.resolver.reach(bundle)
+        if found.encapsulation is None or not importers:
+            addresses = (found.address,) if importers and found.encapsulation is not None else ()
+            return _Plan(self._trace(importers, readvertisers, addresses), None)
+        trace = self._trace(importers, readvertisers, (found.address,))
+        return _Plan(trace, tuple((bundle, like) for like in self._likes(bundle)))
+
+    def _trace(
+        self, importers: tuple[Vrf, ...], readvertisers: tuple[Vrf, ...], addresses: tuple[bytes, ...]
+    ) -> _Trace:
+        trace = _Trace(importers, readvertisers, addresses)
+        return self._traces.setdefault(trace.identity, trace)
 
     # ------------------------------------------------------------ what follows for one prefix
 
