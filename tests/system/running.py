@@ -70,17 +70,30 @@ def run(module: str, *arguments: str, timeout: float = 20.0) -> subprocess.Compl
 
 
 class Program:
-    """A program that runs until the block ends."""
+    """A program that runs until the block ends, in a network namespace if one is named."""
 
-    def __init__(self, module: str, *arguments: str, log: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        module: str,
+        *arguments: str,
+        log: Path,
+        environment: dict[str, str] | None = None,
+        namespace: str | None = None,
+    ) -> None:
         self.log = log
+        there = [] if namespace is None else ["ip", "netns", "exec", namespace]
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [*there, sys.executable, "-m", module, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **(environment or {})},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(ROOT / "src"),
+                    "STATE_DIRECTORY": str(log.parent / "state"),
+                    **(environment or {}),
+                },
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 - the tests have no threads
             )
 

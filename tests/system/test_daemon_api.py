@@ -1,4 +1,4 @@
-"""The read-only HTTP interface of a running daemon."""
+"""What the HTTP interface of a running daemon shows."""
 
 from __future__ import annotations
 
@@ -224,6 +224,9 @@ def test_who_watches_hears_of_a_session_that_ends(scene: Scene) -> None:
     connection.request("GET", "/v2/events")
     response = connection.getresponse()
     assert response.headers["Content-Type"].startswith("text/event-stream")
+    assert response.readline() == b"event: hello\n"
+    assert json.loads(response.readline().removeprefix(b"data: "))["process"] == get(scene.api, "/ping")[1]
+    assert response.readline() == b"\n"
     assert response.readline() == b"event: counts\n"
     assert json.loads(response.readline().removeprefix(b"data: "))["established"] == 1
 
@@ -246,7 +249,7 @@ def test_an_open_stream_does_not_delay_the_end(tmp_path: Path) -> None:
         daemon.wait_started()
         connection = http.client.HTTPConnection("127.0.0.1", api, timeout=10)
         connection.request("GET", "/v2/events")
-        assert connection.getresponse().readline() == b"event: counts\n"
+        assert connection.getresponse().readline() == b"event: hello\n"
 
         status, seconds = daemon.end()
 

@@ -1,4 +1,4 @@
-"""The read-only HTTP interface: /v2 for programs, the looking glass for people, /ping for agents, /metrics.
+"""The HTTP interface: /v2 for programs, the looking glass for people, /ping and v1 for agents, /metrics.
 
 Everything runs on the speaker's own loop. Long answers are sent in pieces with a turn of the loop between them. What a
 caller asks wrongly is answered with 400, the field and the value.
@@ -10,17 +10,24 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from urllib.parse import quote
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from bagpipe import __version__
 from bagpipe.daemon import looking_glass
+from bagpipe.daemon.api_page import page
+from bagpipe.daemon.api_v1 import add_v1
+from bagpipe.daemon.api_v2 import add_v2
 from bagpipe.daemon.event_stream import EventStreams
+from bagpipe.daemon.http_errors import BodyLimit, shown
+from bagpipe.daemon.http_errors import error as error_answer
+from bagpipe.daemon.pieces import Pieces, in_pieces
 from bagpipe.daemon.views import Seen, counts_view, health_view, peer_view, route_view
 from bagpipe.errors import LocalMisuse
 from bagpipe.identifiers import RouteDistinguisher, RouteTarget
@@ -28,21 +35,7 @@ from bagpipe.speaker import RouteRow
 from bagpipe.wire.family import CARRIED, NAMES, Family
 
 LOG = logging.getLogger(__name__)
-BATCH = 100
-"""Routes looked at in one turn of the loop: about 2 ms."""
-TITLES = {
-    400: "Bad Request",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}
 GLASS = "/looking-glass"
-
-
-def _error(code: int, description: str, **more: object) -> JSONResponse:
-    body = {"code": code, "title": TITLES.get(code, "Error"), "description": description, **more}
-    return JSONResponse(body, status_code=code)
 
 
 def family_from_text(text: str) -> Family:
@@ -51,27 +44,6 @@ def family_from_text(text: str) -> Family:
         if NAMES[family] == text.lower():
             return family
     raise LocalMisuse("family", text, f"no such family; there are {', '.join(NAMES[f] for f in CARRIED)}")
-
-
-async def in_pieces(head: str, items: Iterable[dict[str, object] | None], tail: str) -> AsyncIterator[str]:
-    """``head``, the items as JSON with commas between, and ``tail``, letting others have a turn between batches.
-
-    None stands for an item that was looked at and is not told.
-    """
-    yield head
-    pieces: list[str] = []
-    comma = ""
-    for number, item in enumerate(items, 1):
-        if item is not None:
-            pieces.append(comma + json.dumps(item))
-            comma = ",\n"
-        if number % BATCH == 0:
-            if pieces:
-                yield "".join(pieces)
-                pieces.clear()
-            await asyncio.sleep(0)
-    yield "".join(pieces)
-    yield tail
 
 
 def _window(rows: Iterator[RouteRow], offset: int, limit: int | None) -> Iterator[dict[str, object] | None]:
@@ -88,45 +60,52 @@ def build(seen: Seen, streams: EventStreams) -> FastAPI:
     )
     _add_errors(app)
     _add_programs(app, seen, streams)
+    if seen.forwarding is not None:
+        add_v1(app, seen.forwarding, seen.attach_timeout)
+        add_v2(app, seen.forwarding)
     _add_looking_glass(app, seen)
+    app.add_api_route("/v2", lambda: HTMLResponse(page(app.openapi())), methods=["GET"], include_in_schema=False)
+    app.add_middleware(BodyLimit)
     return app
 
 
 def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(LocalMisuse)
     async def misuse(_: Request, error: LocalMisuse) -> Response:
-        return _error(400, f"API error: {error}", field=error.field, value=error.value)
+        return error_answer(400, f"API error: {error}", field=error.field, value=error.value)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        field, value = str(first["loc"][-1]), first.get("input")
-        return _error(400, f"API error: {field}: {value!r}: {first['msg']}", field=field, value=value)
+        field = ".".join(str(part) for part in first["loc"][1:]) or "body"
+        value = shown(first.get("input"))
+        return error_answer(400, f"API error: {field}: {value!r}: {first['msg']}", field=field, value=value)
 
     @app.exception_handler(Exception)
     async def failed(_: Request, error: Exception) -> Response:
         LOG.error("the HTTP interface failed", exc_info=error)
-        return _error(500, "internal error, see the log")
+        return error_answer(500, "internal error, see the log")
 
     @app.exception_handler(HTTPException)
     async def other(_: Request, error: HTTPException) -> Response:
-        return _error(error.status_code, str(error.detail))
+        return error_answer(error.status_code, str(error.detail))
 
 
 def _add_programs(app: FastAPI, seen: Seen, streams: EventStreams) -> None:
-    @app.get("/")
+    @app.get("/", include_in_schema=False)
     async def root() -> dict[str, str]:
         return {}
 
-    @app.api_route("/ping", methods=["GET", "POST"])
+    @app.post("/ping", include_in_schema=False)
+    @app.get("/ping", summary="A number that stays the same as long as the process lives")
     async def ping() -> Response:
         return Response(str(seen.process), media_type="application/json")
 
-    @app.get("/v2/peers")
+    @app.get("/v2/peers", summary="The neighbours and their sessions")
     async def peers() -> dict[str, object]:
         return {"peers": [peer_view(peer, seen.now) for peer in seen.speaker.peers.values()]}
 
-    @app.get("/v2/routes")
+    @app.get("/v2/routes", summary="Every path held, best first")
     async def routes(request: Request, limit: int | None = None, offset: int = 0) -> Response:
         asked = request.query_params
         for name, number in (("limit", limit), ("offset", offset)):
@@ -142,22 +121,22 @@ def _add_programs(app: FastAPI, seen: Seen, streams: EventStreams) -> None:
         items = _window(rows, offset, limit)
         return StreamingResponse(in_pieces('{"routes": [', items, "]}\n"), media_type="application/json")
 
-    @app.get("/v2/counts")
+    @app.get("/v2/counts", summary="How much is held")
     async def counts() -> dict[str, object]:
         return counts_view(seen)
 
-    @app.get("/v2/health")
+    @app.get("/v2/health", summary="Whether everything works, and what does not")
     async def health() -> dict[str, object]:
         return health_view(seen)
 
-    @app.get("/v2/events")
+    @app.get("/v2/events", summary="What happens, as server-sent events")
     async def events() -> Response:
         stream = streams.open()
         if stream is None:
-            return _error(503, "too many watchers")
+            return error_answer(503, "too many watchers")
         return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
-    @app.get("/metrics")
+    @app.get("/metrics", summary="Metrics for Prometheus")
     async def metrics() -> Response:
         from bagpipe.daemon.metrics import exposition  # noqa: PLC0415 - 10 MB, only when asked for
 
@@ -170,31 +149,34 @@ def _add_looking_glass(app: FastAPI, seen: Seen) -> None:
         base = str(request.base_url).rstrip("/") + GLASS
 
         def href(parts: list[str]) -> str:
-            return "/".join([base, *parts])
+            return "/".join([base, *(quote(part, safe=":") for part in parts)])
 
         parts = [part for part in path.split("/") if part]
         try:
             value = looking_glass.look(seen, parts, href)
         except LookupError:
-            return _error(404, "no such looking glass path")
+            return error_answer(404, "no such looking glass path")
         if isinstance(value, looking_glass.RouteListing):
             return StreamingResponse(_all_routes(seen, value, href), media_type="application/json")
+        if isinstance(value, Pieces):
+            return StreamingResponse(value.text(), media_type="application/json")
         return JSONResponse(value)
 
     async def nothing(_: Request) -> Response:
-        return _error(404, "Not Found")
+        return error_answer(404, "Not Found")
 
-    app.add_api_route(GLASS, glass, methods=["GET"])
-    app.add_api_route(GLASS + "/", glass, methods=["GET"])
+    for path in (GLASS, GLASS + "/"):
+        app.add_api_route(path, glass, methods=["GET"], include_in_schema=False)
     # networking-bagpipe answers other methods below the root of the looking glass with 404, at the root with 405.
-    app.add_api_route(GLASS + "/{path:path}", glass, methods=["GET"])
-    app.add_api_route(GLASS + "/{path:path}", _below_root(nothing), methods=["POST", "PUT", "DELETE", "PATCH"])
+    below = GLASS + "/{path:path}"
+    app.add_api_route(below, glass, methods=["GET"], summary="The looking glass of networking-bagpipe")
+    app.add_api_route(below, _below_root(nothing), methods=["POST", "PUT", "DELETE", "PATCH"], include_in_schema=False)
 
 
 def _below_root(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request, str], Awaitable[Response]]:
     async def answer(request: Request, path: str) -> Response:
         if not path:
-            return _error(405, "Method Not Allowed")
+            return error_answer(405, "Method Not Allowed")
         return await handler(request)
 
     return answer

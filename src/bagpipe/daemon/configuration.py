@@ -7,6 +7,7 @@ that cannot be used raises :class:`ConfigurationError` with one line. Knows no e
 from __future__ import annotations
 
 import logging
+import os
 import re
 import socket
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from bagpipe.daemon.socket_options import IPAddress
 from bagpipe.speaker import Retain, SpeakerSettings
 
 DEFAULT_FILE = Path("/etc/bagpipe-bgp/bgp.conf")
+DEFAULT_STATE_DIR = Path("/var/lib/bagpipe-bgp")
 PROJECT = "bagpipe-bgp"
 _NOT_VALID = re.compile(r"is not valid: (.*)", re.DOTALL)
 
@@ -53,6 +55,7 @@ class Configuration:
     api: ApiSettings | None
     ipvpn: DataplaneSettings
     evpn: DataplaneSettings
+    state_dir: Path
     sections: dict[str, dict[str, object]]
     warnings: tuple[str, ...]
     setup_logs: Any = field(compare=False, repr=False)
@@ -209,6 +212,7 @@ def load(argv: Sequence[str]) -> Configuration:
         api=_api(reader),
         ipvpn=ipvpn,
         evpn=_dataplane(reader, options.EVPN, local_address),
+        state_dir=_state_dir(reader),
         sections=_shown(reader),
         warnings=tuple(reader.warnings),
         setup_logs=lambda: log_options.setup(conf, oslo_log=oslo_log),
@@ -237,16 +241,22 @@ def _api(reader: _Reader) -> ApiSettings | None:
     if not api.enabled:
         return None
     if api.socket:
-        return ApiSettings(api.host, api.port, Path(api.socket))
+        return ApiSettings(api.host, api.port, Path(api.socket), api.attach_timeout, api.reattach_timeout)
     try:
         address = str(socket.getaddrinfo(api.host, api.port, type=socket.SOCK_STREAM)[0][4][0])
     except OSError as error:
         raise reader.source.error("API", "host", error.strerror or str(error), old="api_host") from error
     if not ip_address(address.partition("%")[0]).is_loopback:
         reader.warnings.append(
-            f"[API] host {api.host}: the API has no authentication; anyone who gets there may read it"
+            f"[API] host {api.host}: the API has no authentication; anyone who gets there may attach ports"
         )
-    return ApiSettings(address, api.port)
+    return ApiSettings(address, api.port, None, api.attach_timeout, api.reattach_timeout)
+
+
+def _state_dir(reader: _Reader) -> Path:
+    """What the file says, or what systemd made for us (StateDirectory=), or the usual place."""
+    given = reader.conf.COMMON.state_dir or os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(given) if given else DEFAULT_STATE_DIR
 
 
 def _dataplane(reader: _Reader, section: str, local_address: IPAddress) -> DataplaneSettings:

@@ -1,7 +1,9 @@
-"""Server-sent events: what happens to sessions, and how much is held, told to those who watch.
+"""Server-sent events: what happens to sessions and attachments, and how much is held, told to those who watch.
 
-An event is ``notice`` (:class:`bagpipe.speaker.Notice`) or ``counts`` (at the start, then at most once a second when
-they have changed). A watcher that does not read loses notices and is told how many; it makes no queue grow.
+The first event is ``hello`` with the number of the process: who hears another number knows that the daemon restarted.
+Then come ``notice`` (:class:`bagpipe.speaker.Notice`), ``attachment`` and ``dataplane`` (what happens to them), and
+``counts`` (at the start, then at most once a second when they have changed). A watcher that does not read loses events
+and is told how many; it makes no queue grow.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ import json
 from collections import deque
 from collections.abc import AsyncIterator
 
+from bagpipe import __version__
 from bagpipe.daemon.views import Seen, counts_view, notice_view
 from bagpipe.speaker import Notice
 
 MOST_WATCHERS = 32
-KEPT_NOTICES = 1000
+KEPT_EVENTS = 1000
 COUNTS_PAUSE = 1.0
 KEEPALIVE = 15.0
 
@@ -36,10 +39,14 @@ class EventStreams:
     async def _follow(self, stream: _Stream) -> AsyncIterator[str]:
         self._open.add(stream)
         self._seen.notices.watchers.add(stream.put)
+        happenings = None if self._seen.forwarding is None else self._seen.forwarding.happenings
+        if happenings is not None:
+            happenings.watchers.add(stream.add)
         loop = asyncio.get_running_loop()
         told: dict[str, object] | None = None
         last = loop.time()
         try:
+            yield _event("hello", {"process": self._seen.process, "version": __version__})
             while not stream.closed:
                 counts = counts_view(self._seen)
                 if counts != told:
@@ -55,6 +62,8 @@ class EventStreams:
         finally:
             self._open.discard(stream)
             self._seen.notices.watchers.discard(stream.put)
+            if happenings is not None:
+                happenings.watchers.discard(stream.add)
 
     def close(self) -> None:
         """End all streams."""
@@ -66,23 +75,27 @@ class _Stream:
     def __init__(self) -> None:
         self.closed = False
         self._lost = 0
-        self._notices: deque[str] = deque()
+        self._events: deque[str] = deque()
         self._news = asyncio.Event()
         self.put = self._put
+        self.add = self._add
 
     def _put(self, notice: Notice) -> None:
-        if len(self._notices) >= KEPT_NOTICES:
-            self._notices.popleft()
+        self._add("notice", notice_view(notice))
+
+    def _add(self, kind: str, value: dict[str, object]) -> None:
+        if len(self._events) >= KEPT_EVENTS:
+            self._events.popleft()
             self._lost += 1
-        self._notices.append(_event("notice", notice_view(notice)))
+        self._events.append(_event(kind, value))
         self._news.set()
 
     def take(self) -> list[str]:
         """What is to be told now."""
-        texts = list(self._notices)
+        texts = list(self._events)
         if self._lost:
             texts.insert(0, _event("lost", {"notices": self._lost}))
-        self._notices.clear()
+        self._events.clear()
         self._lost = 0
         self._news.clear()
         return texts
@@ -93,7 +106,7 @@ class _Stream:
         self._news.set()
 
     async def wait(self, seconds: float) -> None:
-        """Wait for a notice, and no longer than this."""
+        """Wait for an event, and no longer than this."""
         try:
             await asyncio.wait_for(self._news.wait(), seconds)
         except TimeoutError:

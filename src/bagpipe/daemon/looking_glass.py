@@ -1,7 +1,7 @@
 """The looking glass of networking-bagpipe: one tree of plain values, walked by path.
 
 A part of the tree that is a callable is a resource of its own: its parent shows an absolute ``href`` in its place.
-Of the VPN instances only the empty frame is here.
+Of the VPN instances a reflector has the empty frame.
 """
 
 from __future__ import annotations
@@ -9,12 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bagpipe import __version__
+from bagpipe.daemon.pieces import Pieces
 from bagpipe.daemon.views import Seen, peer_view, route_counts
 from bagpipe.speaker import Peer, RouteRow
 from bagpipe.wire.family import CARRIED, EVPN, FLOWSPEC_VPNV4, FLOWSPEC_VPNV6, RTC, VPNV4, VPNV6, Family
+
+if TYPE_CHECKING:
+    from bagpipe.daemon.forwarding import Forwarding
 
 FAMILY_NAMES: dict[Family, str] = {
     VPNV4: "ipv4/mpls-vpn",
@@ -55,7 +59,7 @@ def look(seen: Seen, parts: list[str], href: Callable[[list[str]], str]) -> obje
             raise LookupError(part)
         if callable(node):
             node = node()
-    return node if isinstance(node, RouteListing) else _shown(node, parts, href)
+    return node if isinstance(node, RouteListing | Pieces) else _shown(node, parts, href)
 
 
 def _shown(node: object, parts: list[str], href: Callable[[list[str]], str]) -> object:
@@ -74,8 +78,20 @@ def _root(seen: Seen) -> dict[str, object]:
         "summary": _summary(seen),
         "config": lambda: seen.configuration,
         "bgp": lambda: _bgp(seen),
-        "vpns": lambda: {"instances": [], "dataplane": {}, "instances_per_vni": {}},
+        "vpns": lambda: _vpns(seen.forwarding),
         "logs": lambda: list(seen.records.records),
+    }
+
+
+def _vpns(forwarding: Forwarding | None) -> dict[str, object]:
+    if forwarding is None:
+        return {"instances": [], "dataplane": {}, "instances_per_vni": {}}
+    from bagpipe.daemon import vpn_glass  # noqa: PLC0415 - a reflector has no VPN instances
+
+    return {
+        "instances": Listing(vpn_glass.entries(forwarding), lambda name: vpn_glass.resource(forwarding, name)),
+        "dataplane": lambda: vpn_glass.dataplane(forwarding),
+        "instances_per_vni": {},
     }
 
 
@@ -88,7 +104,7 @@ def _summary(seen: Seen) -> dict[str, object]:
     return {
         "BGP_established_peers": seen.speaker.counts().established,
         "route_counts": _numbers(seen),
-        "vpn_instances_count": 0,
+        "vpn_instances_count": 0 if seen.forwarding is None else len(seen.forwarding.instances.instances),
         "warnings_and_errors": seen.records.count,
         "start_time": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seen.started)),
         "version": __version__,
@@ -104,11 +120,16 @@ def _bgp(seen: Seen) -> dict[str, object]:
         ),
         "routes": RouteListing,
         "workers": Listing(
-            {f"BGP-{name}": {} for name in peers}, lambda worker: {"name": worker, "internals": _internals()}
+            {name: {} for name in (*(f"BGP-{name}" for name in peers), *_workers(seen.forwarding))},
+            lambda worker: {"name": worker, "internals": _internals()},
         ),
         "route_counts": _numbers(seen),
         "adv_routes": lambda: RouteListing(local=True),
     }
+
+
+def _workers(forwarding: Forwarding | None) -> list[str]:
+    return [] if forwarding is None else [vrf.name for vrf in forwarding.instances.instances.values()]
 
 
 def _internals() -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""``bagpipe-bgp``: read the configuration, bring up the speaker, its neighbours and the HTTP interface, and run."""
+"""``bagpipe-bgp``: read the configuration, bring up speaker, VPN instances, dataplane and HTTP interface, and run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from bagpipe.daemon.api_listener import ApiListener, bind_api
 from bagpipe.daemon.config_source import ConfigurationError
 from bagpipe.daemon.configuration import Configuration, load
+from bagpipe.daemon.dataplane_choice import ipvpn_dataplane
+from bagpipe.daemon.forwarding import Forwarding
+from bagpipe.daemon.journal import Journal
 from bagpipe.daemon.peer_sections import Neighbour
+from bagpipe.daemon.reach import canonical
 from bagpipe.daemon.recent_records import RecentRecords, watch_log
 from bagpipe.daemon.service import LOG, NoticeBoard, jitter, prepare_process, run
 from bagpipe.daemon.start_error import StartError
@@ -17,6 +21,7 @@ from bagpipe.daemon.tcp import Edge
 from bagpipe.daemon.views import Seen
 from bagpipe.errors import LocalMisuse
 from bagpipe.speaker import Speaker
+from bagpipe.vpn.settings import VpnSettings
 
 PROGRAM = "bagpipe-bgp"
 
@@ -32,15 +37,21 @@ class Daemon:
         self.speaker = Speaker(configuration.speaker, jitter=jitter)
         self.speaker.notice = self.notices
         self.edge = Edge(self.speaker, configuration.limits)
+        self.forwarding: Forwarding | None = None
 
     async def start(self) -> ApiListener | None:
         """Listen and begin to connect. Raises ConfigurationError with what cannot be had."""
         configuration = self.configuration
         api = None
         try:
-            if configuration.api is not None:
+            sock = None if configuration.api is None else bind_api(configuration.api)
+            self.forwarding = forwarding = self._forwarding()
+            # Attachments first: their routes and what they import are told when the first session comes up.
+            forwarding.replay()
+            if configuration.api is not None and sock is not None:
                 seen = Seen(self.speaker, self.edge, self.notices, configuration.sections, self.records)
-                api = ApiListener(bind_api(configuration.api), seen)
+                seen.forwarding, seen.attach_timeout = forwarding, configuration.api.attach_timeout
+                api = ApiListener(sock, seen)
             self.edge.serve(configuration.neighbours.ranges)
             for address, port in configuration.listen:
                 try:
@@ -50,11 +61,31 @@ class Daemon:
                     raise StartError(f"[BGP] listen: {address} port {port}: {reason}") from error
             for neighbour in configuration.neighbours.configured:
                 self.edge.add(neighbour.settings, neighbour.reach)
+            await forwarding.start()
         except LocalMisuse as error:
             raise StartError(str(error)) from error
         if api is not None:
             api.start()
         return api
+
+    def _forwarding(self) -> Forwarding:
+        configuration = self.configuration
+        driver = ipvpn_dataplane(configuration.ipvpn)
+        settings = VpnSettings(
+            local_as=configuration.speaker.local_as,
+            router_id=configuration.speaker.router_id,
+            next_hop=configuration.ipvpn.local_address,
+            capabilities=driver.capabilities,
+            accept_from=_addresses(configuration),
+        )
+        journal = Journal.open(configuration.state_dir)
+        timeout = 0.0 if configuration.api is None else configuration.api.reattach_timeout
+        return Forwarding(self.speaker, driver, settings, journal, reattach_timeout=timeout)
+
+    async def close(self) -> None:
+        """Let go of the dataplane and of the journal; what is programmed stays."""
+        if self.forwarding is not None:
+            await self.forwarding.close()
 
     async def reload(self) -> None:
         """Read the files again and change what has changed of the neighbours; the other sessions stay as they are."""
@@ -67,7 +98,7 @@ class Daemon:
         except SystemExit:
             LOG.error("not reloaded: the command line cannot be used any more")
             return
-        for name in ("speaker", "local_address", "listen", "limits", "api", "ipvpn", "evpn"):
+        for name in ("speaker", "local_address", "listen", "limits", "api", "ipvpn", "evpn", "state_dir"):
             if getattr(new, name) != getattr(old, name):
                 LOG.warning("%s has changed: takes effect at the next start", name)
         before = {entry.settings.name: entry for entry in old.neighbours.configured}
@@ -81,6 +112,8 @@ class Daemon:
         for entry in added:
             self._add(entry)
         self.configuration = new
+        if self.forwarding is not None:
+            self.forwarding.accept_from(_addresses(new))
         LOG.info("reloaded: %d neighbours removed or changed, %d added or changed", len(removed), len(added))
 
     def _add(self, entry: Neighbour) -> None:
@@ -90,11 +123,20 @@ class Daemon:
             LOG.error("%s not added: %s", entry.settings.name, error)
 
 
+def _addresses(configuration: Configuration) -> tuple[bytes, ...]:
+    """The addresses of the configured neighbours, where they are not host names."""
+    found = (canonical(neighbour.reach.host) for neighbour in configuration.neighbours.configured)
+    return tuple(address.packed for address in found if address is not None)
+
+
 async def _run(configuration: Configuration, argv: Sequence[str], records: RecentRecords) -> None:
     daemon = Daemon(configuration, argv, records)
-    api = await daemon.start()
-    local = configuration.speaker
-    await run(daemon.edge, api, f"AS {local.local_as}, {local.router_id}", daemon.reload)
+    try:
+        api = await daemon.start()
+        local = configuration.speaker
+        await run(daemon.edge, api, f"AS {local.local_as}, {local.router_id}", daemon.reload)
+    finally:
+        await daemon.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

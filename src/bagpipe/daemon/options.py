@@ -174,15 +174,23 @@ API: list[cfg.Opt] = [
     cfg.PortOpt("port", default=8082, min=1, deprecated_name="api_port", help="Port to serve the API on."),
     cfg.StrOpt("socket", help="Path of a unix socket to serve the API on, instead of host and port."),
     cfg.BoolOpt("enabled", default=True, help="Serve the API at all."),
+    cfg.FloatOpt("attach_timeout", default=20.0, min=0.1, max=600, help="Seconds a v1 call waits for the dataplane."),
+    cfg.FloatOpt(
+        "reattach_timeout",
+        default=120.0,
+        min=0,
+        help="Seconds after a v1 agent is back until what it has not attached again is dropped; 0: never.",
+    ),
 ]
 
 COMMON: list[cfg.Opt] = [
+    cfg.StrOpt("state_dir", help="Directory of the journal of attachments; /var/lib/bagpipe-bgp if not set."),
     cfg.StrOpt("root_helper", default="sudo", help="Accepted for old files; nothing is run as another user."),
     cfg.StrOpt("root_helper_daemon", help="Accepted for old files; nothing is run as another user."),
 ]
 
 _LOCAL = cfg.StrOpt("dataplane_local_address", help="Next hop of advertised routes: address or interface.")
-_INTERFACE = cfg.StrOpt("mpls_interface", help="Interface for MPLS; *gre* for MPLS over GRE (ovs).")
+_INTERFACE = cfg.StrOpt("mpls_interface", help="Interface for MPLS; *gre*, or none, for MPLS over GRE (ovs).")
 
 IPVPN_OPTIONS: list[cfg.Opt] = [
     cfg.Opt("dataplane_driver", type=_Driver("ipvpn"), default="dummy", help="dummy, ovs or linux."),
@@ -191,7 +199,7 @@ IPVPN_OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt("mpls_over_gre", default="auto", choices=["auto", "True", "False"], ignore_case=True),
     cfg.BoolOpt("proxy_arp", default=False, help="Answer ARP for every address."),
     cfg.BoolOpt("arp_responder", default=False, help="Answer ARP for the gateway."),
-    cfg.BoolOpt("vxlan_encap", default=False, help="VXLAN instead of MPLS."),
+    cfg.BoolOpt("vxlan_encap", default=False, help="VXLAN as well."),
     cfg.StrOpt("ovs_bridge", default="br-mpls", help="Bridge of the VRFs."),
     cfg.IntOpt("input_table", default=0, min=0, max=254, help="OpenFlow table that packets enter."),
     cfg.IntOpt("ovs_table_id_start", default=1, min=0, max=252, help="First OpenFlow table of the VRFs."),
@@ -201,6 +209,10 @@ IPVPN_OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt("hash_method", default="dp_hash", choices=["dp_hash", "hash"], help="How next hops are selected."),
     cfg.IntOpt("hash_method_param", default=0, min=0, help="Parameter of the selection."),
     cfg.Opt("hash_fields", type=types.List(types.String()), default=[], help="Fields that are hashed."),
+    cfg.StrOpt("ovsdb_connection", default="unix:/var/run/openvswitch/db.sock", help="Socket of the OVS database."),
+    cfg.StrOpt("ovs_run_directory", default="/var/run/openvswitch", help="Where the bridges have their sockets."),
+    cfg.PortOpt("vxlan_port", default=4789, min=1, help="UDP port of VXLAN, with vxlan_encap."),
+    cfg.BoolOpt("known_sources_only", default=True, help="Take tunnelled packets from known nodes only."),
 ]
 
 EVPN_OPTIONS: list[cfg.Opt] = [

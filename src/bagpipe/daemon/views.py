@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass, field, fields
+from itertools import islice
+from typing import TYPE_CHECKING
 
 from bagpipe import __version__
 from bagpipe.daemon.recent_records import RecentRecords
@@ -13,12 +15,20 @@ from bagpipe.daemon.tcp import Edge
 from bagpipe.speaker import Notice, Peer, RouteRow, Speaker
 from bagpipe.wire.message import MessageType
 
+if TYPE_CHECKING:  # the reflector has views, and no VPN instances
+    from bagpipe.daemon.forwarding import Forwarding
+
+MOST_REFUSED = 100
+"""Refused records that are told one by one."""
 ROW_FIELDS = tuple(entry.name for entry in fields(RouteRow))
 
 
 @dataclass(slots=True)
 class Seen:
-    """All that can be looked at, and since when. ``configuration`` is by section, without secrets."""
+    """All that can be looked at, and since when. ``configuration`` is by section, without secrets.
+
+    ``forwarding`` is None in a reflector, which has no VPN instances.
+    """
 
     speaker: Speaker
     edge: Edge
@@ -27,6 +37,8 @@ class Seen:
     records: RecentRecords = field(default_factory=RecentRecords)
     started: float = field(default_factory=time.time)
     process: int = field(default_factory=lambda: uuid.uuid4().int)
+    forwarding: Forwarding | None = None
+    attach_timeout: float = 20.0
 
     @property
     def now(self) -> float:
@@ -100,15 +112,37 @@ def counts_view(seen: Seen) -> dict[str, object]:
 
 
 def health_view(seen: Seen) -> dict[str, object]:
-    """``status`` is ``ok`` when every neighbour's session is established, else ``degraded``."""
+    """``status`` is ``ok`` when every neighbour's session is established and all that is attached is in effect, else
+    ``degraded``.
+    """
     counts = seen.speaker.counts()
     down = [peer.name for peer in seen.speaker.peers.values() if peer.negotiated is None]
+    dataplane = {} if seen.forwarding is None else {"dataplane": dataplane_view(seen.forwarding)}
+    works = seen.forwarding is None or (seen.forwarding.programmer.connected and not seen.forwarding.tracker.refused)
     return {
-        "status": "degraded" if down else "ok",
+        "status": "degraded" if down or not works else "ok",
         "version": __version__,
         "uptime": round(time.time() - seen.started, 1),
         "peers": counts.peers,
         "established": counts.established,
         "down": down,
         "warnings_and_errors": seen.records.count,
+        **dataplane,
+    }
+
+
+def dataplane_view(forwarding: Forwarding) -> dict[str, object]:
+    """What carries the VPNs: whether it can be programmed, how much of it is in effect, and what is refused."""
+    programmer, tracker = forwarding.programmer, forwarding.tracker
+    refused = [
+        {"record": str(key), "reason": refusal.reason, "tries": refusal.tries}
+        for key, refusal in islice(tracker.refused.items(), MOST_REFUSED)
+    ]
+    return {
+        "driver": forwarding.driver.capabilities.name,
+        "state": "connected" if programmer.connected else "unreachable",
+        "why": programmer.why or None,
+        "records": tracker.counts(),
+        "refused": refused,
+        "leftovers_removed": programmer.swept,
     }

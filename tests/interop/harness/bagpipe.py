@@ -99,7 +99,8 @@ class Speaker(Bagpipe):
     def configure(self) -> Path:
         """Write the configuration."""
         bgp = {"local_address": self.address, "peers": ",".join(self.peers), "my_as": str(AS), **self.options}
-        sections = {"BGP": bgp, "API": {"host": "127.0.0.1", "port": str(PORT)}, **self.sections}
+        common = {"state_dir": str(self.directory / "state")}
+        sections = {"BGP": bgp, "API": {"host": "127.0.0.1", "port": str(PORT)}, "COMMON": common, **self.sections}
         lines: list[str] = []
         for section, options in sections.items():
             lines += [f"[{section}]", *(f"{name} = {value}" for name, value in options.items())]

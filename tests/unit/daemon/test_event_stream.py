@@ -6,7 +6,8 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
-from bagpipe.daemon.event_stream import KEPT_NOTICES, MOST_WATCHERS, EventStreams
+from bagpipe.daemon.event_stream import KEPT_EVENTS, MOST_WATCHERS, EventStreams
+from bagpipe.daemon.happenings import Happenings
 from bagpipe.daemon.service import NoticeBoard
 from bagpipe.speaker import Counts, Notice, NoticeKind
 
@@ -15,23 +16,27 @@ NOTICE = Notice("192.0.2.1", NoticeKind.SESSION_UP, "AS 64512")
 
 def seen() -> Any:
     speaker = SimpleNamespace(counts=lambda: Counts({}, {}, 0, 0, 1, 0))
-    return cast(Any, SimpleNamespace(notices=NoticeBoard(), speaker=speaker))
+    forwarding = SimpleNamespace(happenings=Happenings())
+    return cast(Any, SimpleNamespace(notices=NoticeBoard(), speaker=speaker, forwarding=forwarding, process=77))
 
 
-def test_a_watcher_hears_counts_first_and_then_notices() -> None:
+def test_a_watcher_hears_which_process_it_is_then_counts_and_then_what_happens() -> None:
     async def story() -> list[str]:
         view = seen()
         stream = EventStreams(view).open()
         assert stream is not None
-        first = await anext(stream)
+        told = [await anext(stream), await anext(stream)]
         view.notices(NOTICE)
-        return [first, await anext(stream)]
+        view.forwarding.happenings.tell("attachment", {"id": "a", "state": "in-effect"})
+        return [*told, await anext(stream), await anext(stream)]
 
-    first, second = asyncio.run(story())
-    assert first.startswith("event: counts\ndata: {")
-    assert first.endswith("}\n\n")
-    assert second.startswith("event: notice\n")
-    assert '"peer": "192.0.2.1", "kind": "session up", "text": "AS 64512"' in second
+    hello, counts, notice, attachment = asyncio.run(story())
+    assert hello.startswith('event: hello\ndata: {"process": 77, "version": "')
+    assert counts.startswith("event: counts\ndata: {")
+    assert counts.endswith("}\n\n")
+    assert notice.startswith("event: notice\n")
+    assert '"peer": "192.0.2.1", "kind": "session up", "text": "AS 64512"' in notice
+    assert attachment == 'event: attachment\ndata: {"id": "a", "state": "in-effect"}\n\n'
 
 
 def test_a_watcher_that_does_not_read_loses_the_oldest_and_is_told_how_many() -> None:
@@ -40,16 +45,17 @@ def test_a_watcher_that_does_not_read_loses_the_oldest_and_is_told_how_many() ->
         stream = EventStreams(view).open()
         assert stream is not None
         await anext(stream)
-        for _ in range(KEPT_NOTICES + 5):
+        await anext(stream)
+        for _ in range(KEPT_EVENTS + 5):
             view.notices(NOTICE)
         lost = await anext(stream)
         told = 0
-        for _ in range(KEPT_NOTICES):
+        for _ in range(KEPT_EVENTS):
             told += (await anext(stream)).startswith("event: notice")
         return told, lost
 
     told, lost = asyncio.run(story())
-    assert told == KEPT_NOTICES
+    assert told == KEPT_EVENTS
     assert lost == 'event: lost\ndata: {"notices": 5}\n\n'
 
 
@@ -66,7 +72,7 @@ def test_who_leaves_is_forgotten_and_there_are_not_too_many() -> None:
         assert streams.open() is None
         for stream in opened:
             await stream.aclose()
-        assert view.notices.watchers == set()
+        assert view.notices.watchers == view.forwarding.happenings.watchers == set()
         assert streams.open() is not None
 
     asyncio.run(story())

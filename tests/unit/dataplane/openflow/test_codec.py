@@ -21,7 +21,7 @@ from bagpipe.errors import LocalMisuse
 from tests.unit.dataplane.openflow import values
 
 
-@settings(max_examples=8000)
+@settings(max_examples=500)
 @given(values.MESSAGES, values.U32)
 def test_what_is_encoded_is_decoded_to_the_same(message: Message, xid: int) -> None:
     assert decode(encode(message, xid)) == (xid, message)
@@ -59,7 +59,7 @@ def test_garbage_raises_malformed_message_and_nothing_else(kind: int, rest: byte
         assert isinstance(message, Message)
 
 
-@settings(max_examples=8000)
+@settings(max_examples=500)
 @given(values.MESSAGES, st.data())
 def test_a_message_with_spoiled_octets_raises_malformed_message_or_means_something(
     message: Message, data: st.DataObject

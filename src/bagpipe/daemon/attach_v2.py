@@ -1,0 +1,151 @@
+"""The body of ``PUT /v2/attachments/{id}``, read into one attachment for each of its addresses, and told again.
+
+A body is plain JSON values here (the HTTP interface has checked their types against its models; the journal has them as
+they were then). Whatever is wrong with it raises LocalMisuse with the path of the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bagpipe.daemon import field_values as values
+from bagpipe.dataplane.model import Direction, Fallback, Port
+from bagpipe.errors import LocalMisuse
+from bagpipe.identifiers import RouteDistinguisher
+from bagpipe.vpn.attachment import (
+    DEFAULT_LOCAL_PREF,
+    Attachment,
+    AttractTraffic,
+    EndpointKey,
+    InstanceSpec,
+    InstanceType,
+    Readvertise,
+)
+
+CLASSIFIER = {
+    "source": "source_prefix",
+    "destination": "destination_prefix",
+    "protocol": "protocol",
+    "source_ports": "source_port",
+    "destination_ports": "destination_port",
+}
+
+
+def _need(body: Mapping[str, Any], name: str, path: str) -> Any:
+    if body.get(name) is None:
+        raise LocalMisuse(path, None, "is required")
+    return body[name]
+
+
+def read_statement(name: str, body: Mapping[str, Any]) -> tuple[Attachment, ...]:
+    """The attachments that a body states under ``name``, one for each address. Raises LocalMisuse."""
+    values.text(name, "id")
+    instance = _instance(values.mapping(_need(body, "instance", "instance"), "instance"))
+    mac = values.mac(_need(body, "mac", "mac"), "mac")
+    addresses = [values.interface(one, "addresses") for one in values.items(body.get("addresses") or [], "addresses")]
+    if not addresses and instance.type is InstanceType.IPVPN:
+        raise LocalMisuse("addresses", [], "an endpoint of an IP VPN needs an address")
+    port = _port(values.mapping(_need(body, "port", "port"), "port"))
+    gateways = tuple(dict.fromkeys(values.address(one, "gateways") for one in body.get("gateways") or ()))
+    try:
+        direction = Direction(body.get("direction") or "both")
+    except ValueError as error:
+        raise LocalMisuse("direction", body["direction"], "neither both, to-port nor from-port") from error
+    return tuple(
+        Attachment(
+            instance=instance,
+            key=EndpointKey(mac, ip),
+            port=port,
+            direction=direction,
+            advertise_subnet=bool(body.get("advertise_subnet")),
+            local_pref=values.integer(body.get("local_pref", DEFAULT_LOCAL_PREF), "local_pref", 0, 2**32 - 1),
+            order=values.integer(body.get("order", 0), "order", 0, 2**32 - 1),
+            description=values.json_value(body.get("description"), "description"),
+            gateways=gateways,
+            owner=owner_of(body),
+            name=name,
+        )
+        for ip in (dict.fromkeys(addresses) or [None])
+    )
+
+
+def owner_of(body: Mapping[str, Any]) -> str:
+    """Who states a body; nobody in particular is an owner too."""
+    owner = body.get("owner") or ""
+    return values.text(owner, "owner") if owner else ""
+
+
+def _instance(body: dict[str, Any]) -> InstanceSpec:
+    kind = body.get("type", "ipvpn")
+    if kind not in ("ipvpn", "evpn"):
+        raise LocalMisuse("instance.type", kind, "neither ipvpn nor evpn")
+    gateway, distinguisher = body.get("gateway"), body.get("route_distinguisher")
+    description = body.get("description")
+    return InstanceSpec(
+        external_id=values.text(_need(body, "id", "instance.id"), "instance.id"),
+        type=InstanceType(kind),
+        import_rts=values.route_targets(body.get("import_rts") or [], "instance.import_rts"),
+        export_rts=values.route_targets(body.get("export_rts") or [], "instance.export_rts"),
+        gateway=None if gateway is None else values.address(gateway, "instance.gateway"),
+        description=None if description is None else str(values.json_value(description, "instance.description")),
+        fallback=_fallback(body.get("fallback")),
+        readvertise=_readvertise(body.get("readvertise")),
+        attract=_attract(body.get("attract_traffic")),
+        static_routes=values.prefixes(body.get("static_routes") or [], "instance.static_routes"),
+        route_distinguisher=None
+        if distinguisher is None
+        else RouteDistinguisher.from_text(values.text(distinguisher, "instance.route_distinguisher"),
+                                          "instance.route_distinguisher"),
+    )  # fmt: skip
+
+
+def _port(body: dict[str, Any]) -> Port:
+    number, interface, vlan = body.get("number"), body.get("interface"), body.get("vlan")
+    return Port(
+        name=values.text(_need(body, "name", "port.name"), "port.name"),
+        number=None if number is None else values.integer(number, "port.number", 1, values.LAST_OPENFLOW_PORT),
+        interface=None if interface is None else values.text(interface, "port.interface"),
+        vlan=None if vlan is None else values.integer(vlan, "port.vlan", 1, 4094),
+        plugged=values.boolean(body.get("plugged", True), "port.plugged"),
+    )
+
+
+def _fallback(body: dict[str, Any] | None) -> Fallback | None:
+    if body is None:
+        return None
+    path, vlan = "instance.fallback", body.get("vlan")
+    return Fallback(
+        values.mac(_need(body, "src_mac", f"{path}.src_mac"), f"{path}.src_mac"),
+        values.mac(_need(body, "dst_mac", f"{path}.dst_mac"), f"{path}.dst_mac"),
+        values.integer(
+            _need(body, "port_number", f"{path}.port_number"), f"{path}.port_number", 1, values.LAST_OPENFLOW_PORT
+        ),
+        None if vlan is None else values.integer(vlan, f"{path}.vlan", 1, 4094),
+    )
+
+
+def _readvertise(body: dict[str, Any] | None) -> Readvertise | None:
+    if body is None:
+        return None
+    path = "instance.readvertise"
+    return Readvertise(
+        values.route_targets(_need(body, "from_rts", f"{path}.from_rts"), f"{path}.from_rts"),
+        values.route_targets(_need(body, "to_rts", f"{path}.to_rts"), f"{path}.to_rts"),
+    )
+
+
+def _attract(body: dict[str, Any] | None) -> AttractTraffic | None:
+    if body is None:
+        return None
+    path = "instance.attract_traffic"
+    to_rts = values.route_targets(body.get("to_rts") or [], f"{path}.to_rts")
+    static = values.prefixes(body.get("static_destinations") or [], f"{path}.static_destinations")
+    if bool(to_rts) != bool(static):
+        raise LocalMisuse(f"{path}.static_destinations", body.get("static_destinations"), "goes together with to_rts")
+    return AttractTraffic(
+        values.route_targets(_need(body, "redirect_rts", f"{path}.redirect_rts"), f"{path}.redirect_rts"),
+        values.classifier(_need(body, "classifier", f"{path}.classifier"), f"{path}.classifier", CLASSIFIER),
+        to_rts,
+        static,
+    )

@@ -1,0 +1,206 @@
+"""VPN instances and their dataplane, joined on the loop: attachments in, confirmed records and routes out.
+
+The speaker says that imported routes changed, once per turn of the loop; the programmer says what came into effect;
+whoever attached may wait for that. Decided here as well: when what the last process left in the dataplane may go (once
+the journal is replayed and every neighbour has told all its routes, or ``SWEEP_AFTER`` seconds have passed).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from bagpipe.daemon.attachments import Attachments, Changed, Statement
+from bagpipe.daemon.happenings import Happenings
+from bagpipe.daemon.journal import Journal
+from bagpipe.dataplane.delta import Tracker
+from bagpipe.dataplane.driver import Dataplane
+from bagpipe.dataplane.model import Key
+from bagpipe.dataplane.programmer import Programmer
+from bagpipe.speaker import Speaker
+from bagpipe.vpn.instances import Instances
+from bagpipe.vpn.settings import VpnSettings
+
+LOG = logging.getLogger(__name__)
+
+SWEEP_AFTER = 60.0
+SWEEP_LOOK = 0.5
+"""Seconds between two looks at which neighbours have told all."""
+CLOSE_AFTER = 1.0
+"""Seconds that the dataplane and the journal have to close."""
+STATES = ("refused", "pending", "in-effect")
+"""Worst first: the state of a statement is the worst of its endpoints'."""
+
+
+class Forwarding:
+    """Lives on the running loop. ``reattach_timeout``: seconds that v1 agents have, 0 for ever."""
+
+    def __init__(
+        self,
+        speaker: Speaker,
+        driver: Dataplane,
+        settings: VpnSettings,
+        journal: Journal | None,
+        *,
+        reattach_timeout: float = 120.0,
+    ) -> None:
+        self.speaker = speaker
+        self.driver = driver
+        self.settings = settings
+        self.happenings = Happenings()
+        self.tracker = Tracker()
+        self.instances = Instances(speaker.store, speaker, self.tracker, settings)
+        self.programmer = Programmer(self.tracker, driver, self._settled, self.instances.dataplane_lost)
+        self.programmer.state_changed = self._state_changed
+        self.attachments = Attachments(self.instances, journal, self.programmer.wake)
+        self._journal = journal
+        self._reattach_timeout = reattach_timeout
+        self._reattach: asyncio.TimerHandle | None = None
+        self._routes_pending = False
+        self._replayed = 0
+        self._told: dict[str, tuple[int, str, str | None]] = {}
+        self._sweeping: asyncio.Task[None] | None = None
+        speaker.importer = self._routes_changed
+
+    def replay(self) -> None:
+        """Attach what the journal has, before anybody else says something."""
+        self._replayed = self.attachments.replay()
+        if self._replayed:
+            LOG.info("%d attachments replayed from the journal", self._replayed)
+
+    async def start(self) -> None:
+        """Begin to program. Raises LocalMisuse for settings that can never work."""
+        await self.programmer.start()
+        self._sweeping = asyncio.get_running_loop().create_task(self._sweep(self._replayed))
+
+    async def close(self) -> None:
+        """Let go of the dataplane: what is programmed stays, traffic goes on."""
+        for handle in (self._sweeping, self._reattach):
+            if handle is not None:
+                handle.cancel()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.programmer.close(), CLOSE_AFTER)
+        if self._journal is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._journal.close(), CLOSE_AFTER)
+
+    # ------------------------------------------------------------------ what agents ask for
+
+    def put(self, statements: Sequence[Statement]) -> Changed:
+        """Put statements in force, all or nothing. Raises LocalMisuse."""
+        return self._noting_agents(
+            lambda: self.attachments.change(statements), is_v1=any(one.api == 1 for one in statements)
+        )
+
+    def replace_owner(self, owner: str, statements: Sequence[Statement]) -> Changed:
+        """Put these in force and remove whatever else the owner states, all or nothing. Raises LocalMisuse."""
+        return self._noting_agents(lambda: self.attachments.replace_owner(owner, statements), is_v1=False)
+
+    def remove(self, names: Iterable[str]) -> Changed:
+        """Remove statements."""
+        return self.attachments.change((), names)
+
+    async def settle(self, changed: Changed, timeout: float) -> dict[Key, str]:
+        """Wait until a change is in the journal and the dataplane has answered, ``timeout`` seconds at most.
+
+        Gives the records that are not in effect, with the reason.
+        """
+        if changed.kept is not None:
+            await changed.kept
+        left = await self.programmer.wait_settled(changed.keys, timeout)
+        self.tell_states(self.attachments.touched(changed.keys))
+        return left
+
+    def _noting_agents(self, change: Callable[[], Changed], *, is_v1: bool) -> Changed:
+        """Change; an agent that attaches again what was attached before the restart is back.
+
+        What is not attached again within the time after its last one is not there any more: a lost detach.
+        """
+        unclaimed = len(self.attachments.unclaimed)
+        changed = change()
+        left = len(self.attachments.unclaimed)
+        is_first = is_v1 and self._reattach is None
+        if left and self._reattach_timeout and (is_first or left < unclaimed):
+            if self._reattach is not None:
+                self._reattach.cancel()
+            loop = asyncio.get_running_loop()
+            self._reattach = loop.call_later(self._reattach_timeout, self._drop_unclaimed)
+        return changed
+
+    def _drop_unclaimed(self) -> None:
+        names = self.attachments.drop_unclaimed()
+        if names:
+            LOG.warning(
+                "%d attachments dropped that no agent has attached again: %s", len(names), ", ".join(names[:10])
+            )
+
+    def state_of(self, statement: Statement) -> tuple[str, str | None]:
+        """``in-effect``, ``pending`` or ``refused``, and why."""
+        worst, reason = len(STATES) - 1, None
+        for external_id, key in statement.places:
+            state = self.instances.endpoint_state(external_id, key)
+            place = STATES.index(state.state)
+            if place < worst:
+                worst, reason = place, state.reason
+        if STATES[worst] == "pending" and not reason:
+            reason = self.waiting_for
+        return STATES[worst], reason or None
+
+    @property
+    def waiting_for(self) -> str:
+        """Why a record that is pending is not in effect."""
+        return "not confirmed yet" if self.programmer.connected else f"no dataplane: {self.programmer.why}"
+
+    def accept_from(self, addresses: Iterable[bytes]) -> None:
+        """Tunnelled packets of these nodes (4 or 16 octets each) are taken whatever routes there are."""
+        self.instances.imports.accept_from(addresses)
+        self.programmer.wake()
+
+    # ------------------------------------------------------------------ what the others say
+
+    def _routes_changed(self) -> None:
+        if not self._routes_pending:
+            self._routes_pending = True
+            asyncio.get_running_loop().call_soon(self._take_routes)
+
+    def _take_routes(self) -> None:
+        self._routes_pending = False
+        self.instances.routes_changed()
+        self.programmer.wake()
+
+    def _settled(self, confirmed: Sequence[Key], refused: Mapping[Key, str]) -> None:
+        self.instances.dataplane_settled(confirmed, refused)
+        self.tell_states(self.attachments.touched((*confirmed, *refused)))
+        if self.tracker.has_changes:
+            self.programmer.wake()
+
+    def tell_states(self, names: Iterable[str]) -> None:
+        """Tell those who watch of statements whose state is another than the one told last."""
+        for name in names:
+            statement = self.attachments.stated[name]
+            state, reason = self.state_of(statement)
+            if self._told.get(name) != (statement.created, state, reason):
+                self._told[name] = (statement.created, state, reason)
+                value: dict[str, object] = {"id": name, "owner": statement.owner, "state": state, "reason": reason}
+                self.happenings.tell("attachment", value)
+        if len(self._told) > 2 * len(self.attachments.stated) + 100:
+            self._told = {name: state for name, state in self._told.items() if name in self.attachments.stated}
+
+    def _state_changed(self) -> None:
+        programmer = self.programmer
+        state = "connected" if programmer.connected else "unreachable"
+        self.happenings.tell("dataplane", {"state": state, "why": programmer.why or None})
+
+    # ------------------------------------------------------------------ leftovers
+
+    async def _sweep(self, replayed: int) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + SWEEP_AFTER
+        while loop.time() < end and not (replayed and self._all_told()):
+            await asyncio.sleep(SWEEP_LOOK)
+        self.programmer.sweep_when_ready()
+
+    def _all_told(self) -> bool:
+        return all(peer.has_told_all for peer in self.speaker.peers.values())
