@@ -139,9 +139,10 @@ def test_a_wrong_filter_is_one_line_and_status_1(server: str) -> None:
 def test_watch_shows_what_happens_until_it_is_interrupted(server: str, tmp_path: Path) -> None:
     with Program(CLI, "--server", server, "watch", "--json", log=tmp_path / "watch") as watching:
         watching.wait_logged('"event": "counts"')
-        first = json.loads(watching.text.splitlines()[0])
-        assert first["established"] == 1
-        assert first["paths"]["vpnv4"] == 3
+        hello, counts = (json.loads(line) for line in watching.text.splitlines()[:2])
+        assert hello["event"] == "hello"
+        assert counts["established"] == 1
+        assert counts["paths"]["vpnv4"] == 3
         status, _ = watching.end(signal.SIGINT)
         assert status == 130
         assert "Traceback" not in watching.text

@@ -1,4 +1,4 @@
-"""``bagpipe``: look at a running speaker or reflector. Speaks to it over HTTP alone."""
+"""``bagpipe``: look at a running speaker or reflector, attach and detach. Speaks to it over HTTP alone."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 import click
 
 from bagpipe import __version__
+from bagpipe.cli.attachments import attach, detach, json_option
 from bagpipe.cli.client import DEFAULT_SERVER, Client, ClientError
-from bagpipe.cli.tables import PEER_HEADINGS, ROUTE_HEADINGS, peer_rows, route_rows, show
-
-as_json = click.option("--json", "as_json", is_flag=True, help="For programs: JSON, one object.")
+from bagpipe.cli.explain import audit, explain
+from bagpipe.cli.instances import instances
+from bagpipe.cli.tables import PEER_HEADINGS, ROUTE_HEADINGS, STATE_COLOURS, peer_rows, route_rows, show
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,7 +36,7 @@ def command(context: click.Context, server: str) -> None:
 
 
 @command.command()
-@as_json
+@json_option
 @click.pass_obj
 def peers(client: Client, as_json: bool) -> None:
     """Neighbours, their sessions, and what they have told."""
@@ -51,7 +52,7 @@ def peers(client: Client, as_json: bool) -> None:
 @click.option("--rt", help="Only routes with this route target, 64512:1")
 @click.option("--rd", help="Only routes with this route distinguisher, 192.0.2.1:5")
 @click.option("--limit", type=click.IntRange(0), help="Not more than so many.")
-@as_json
+@json_option
 @click.pass_obj
 def routes(
     client: Client, family: str | None, rt: str | None, rd: str | None, limit: int | None, as_json: bool
@@ -67,10 +68,13 @@ def routes(
 
 
 @command.command()
-@as_json
+@json_option
 @click.pass_obj
 def watch(client: Client, as_json: bool) -> None:
-    """Sessions that come and go, warnings and numbers, as they happen. Ends with Ctrl-C. JSON: one object a line."""
+    """Sessions and attachments that come and go, warnings and numbers, as they happen.
+
+    Ends with Ctrl-C. JSON: one object a line.
+    """
     for kind, value in client.events("/v2/events"):
         if as_json:
             click.echo(json.dumps({"event": kind, **value}))
@@ -99,13 +103,44 @@ def _unknown(value: dict[str, Any]) -> str:
     return json.dumps(value)
 
 
-EVENT_TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {"notice": _notice, "counts": _counts, "lost": _lost}
+def _hello(value: dict[str, Any]) -> str:
+    return f"{time.strftime('%H:%M:%S')}  bagpipe {value['version']}, process {value['process']}"
+
+
+def _attachment(value: dict[str, Any]) -> str:
+    owner = f" of {value['owner']}" if value["owner"] else ""
+    state = click.style(value["state"], fg=STATE_COLOURS.get(value["state"]))
+    return f"{time.strftime('%H:%M:%S')}  attachment {value['id']}{owner}  {state}{_reason(value['reason'])}"
+
+
+def _dataplane(value: dict[str, Any]) -> str:
+    return f"{time.strftime('%H:%M:%S')}  dataplane  {value['state']}{_reason(value['why'])}"
+
+
+def _reason(text: str | None) -> str:
+    return f": {text}" if text else ""
+
+
+EVENT_TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "hello": _hello,
+    "notice": _notice,
+    "attachment": _attachment,
+    "dataplane": _dataplane,
+    "counts": _counts,
+    "lost": _lost,
+}
+
+
+for one in (instances, attach, detach, explain, audit):
+    command.add_command(one)
 
 
 def main() -> int:
-    """Run a command. The exit status is 1 when the server cannot be reached or refuses, 2 for a wrong command line."""
+    """Run a command; its exit status. That is 1 when the server cannot be reached or refuses too, 2 for a wrong
+    command line.
+    """
     try:
-        command.main(standalone_mode=False)
+        status = command.main(standalone_mode=False)
     except click.exceptions.Abort:
         return 130
     except click.ClickException as error:
@@ -117,7 +152,7 @@ def main() -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return 0
+    return status if isinstance(status, int) else 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-STATE_COLOURS = {"established": "green", "idle": "red"}
+STATE_COLOURS = {"established": "green", "idle": "red", "in-effect": "green", "refused": "red", "pending": "yellow"}
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60))
 
 
