@@ -9,10 +9,10 @@ export PYTHON
 export BAGPIPE_REFERENCE_VENV ?= $(CURDIR)/$(REFERENCE_VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv packages reference test unit lint format bench lab lab-show lab-down ledger clean
+.PHONY: help venv packages reference test unit lint format bench lab lab-speaker lab-show lab-down ledger clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 packages:
 	@tools/debian-packages
@@ -44,6 +44,9 @@ bench: venv reference ## Measure this speaker and its peers, write docs/performa
 
 lab: venv reference ## A reflector, two speakers and a router in namespaces, told as a story (root)
 	@$(BIN)/python -m bagpipe.lab up
+
+lab-speaker: venv ## Two compute hosts on Open vSwitch, four machines in two VPNs, with real packets (root)
+	@$(BIN)/python -m bagpipe.lab speaker $(ARGS)
 
 lab-show: venv ## What the running lab holds now
 	@$(BIN)/python -m bagpipe.lab show

@@ -7,6 +7,7 @@ namespaces and nothing else. Needs root and iproute2. Interfaces exist only insi
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -55,6 +56,15 @@ class Host:
         _ip("netns", "add", self.namespace)
         _ip("-n", self.namespace, "link", "set", "lo", "up")
 
+    def address(self, interface: str, address: str) -> None:
+        """Give an interface an address, with its length. Raises LabFault."""
+        nodad = ["nodad"] if ":" in address else []
+        self.ip("address", "add", address, "dev", interface, *nodad)
+
+    def ip(self, *arguments: str) -> str:
+        """Run ``ip`` for this host and give its output. Raises LabFault."""
+        return _ip("-n", self.namespace, *arguments)
+
     def argv(self, command: Sequence[str]) -> list[str]:
         """``command`` as it is run on this host."""
         return ["ip", "netns", "exec", self.namespace, *command]
@@ -82,8 +92,8 @@ class Host:
         listed = subprocess.run(["ip", "netns", "pids", self.namespace], capture_output=True, text=True, check=False)
         return [int(word) for word in listed.stdout.split()]
 
-    def end(self) -> None:
-        """End all processes of the host, then remove the namespace."""
+    def stop(self) -> None:
+        """End all processes of the host."""
         deadline = time.monotonic() + END_GRACE
         number = signal.SIGTERM
         while processes := self.processes():
@@ -92,6 +102,10 @@ class Host:
             time.sleep(0.1)
             if time.monotonic() > deadline:
                 number = signal.SIGKILL
+
+    def end(self) -> None:
+        """End all processes of the host, then remove the namespace."""
+        self.stop()
         _ip("netns", "delete", self.namespace)
 
 
@@ -108,14 +122,32 @@ def existing_hosts() -> list[Host]:
     return [Host(name.removeprefix(PREFIX)) for name in names if name.startswith(PREFIX)]
 
 
-def join(left: Host, left_addresses: Sequence[str], right: Host, right_addresses: Sequence[str]) -> None:
-    """A cable between two hosts. The interface is named after the host at the other end; addresses have lengths."""
+def take_down() -> None:
+    """End the processes of the lab, remove its namespaces and its directory."""
+    for host in existing_hosts():
+        host.end()
+    shutil.rmtree(STATE, ignore_errors=True)
+
+
+def join(
+    left: Host,
+    left_addresses: Sequence[str],
+    right: Host,
+    right_addresses: Sequence[str],
+    *,
+    names: tuple[str, str] | None = None,
+    mtu: int = 1500,
+) -> None:
+    """A cable between two hosts. Addresses have lengths.
+
+    ``names`` are those of its interfaces, left and right; without them each is named after the host at the other end.
+    """
+    ends = names if names is not None else (right.name, left.name)
     _ip(
-        *("link", "add", right.name, "netns", left.namespace, "type", "veth"),
-        *("peer", "name", left.name, "netns", right.namespace),
+        *("link", "add", ends[0], "netns", left.namespace, "mtu", str(mtu), "type", "veth"),
+        *("peer", "name", ends[1], "netns", right.namespace, "mtu", str(mtu)),
     )
-    for host, other, addresses in ((left, right, left_addresses), (right, left, right_addresses)):
+    for host, interface, addresses in ((left, ends[0], left_addresses), (right, ends[1], right_addresses)):
         for address in addresses:
-            nodad = ["nodad"] if ":" in address else []
-            _ip("-n", host.namespace, "address", "add", address, "dev", other.name, *nodad)
-        _ip("-n", host.namespace, "link", "set", other.name, "up")
+            host.address(interface, address)
+        _ip("-n", host.namespace, "link", "set", interface, "up")

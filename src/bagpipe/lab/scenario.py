@@ -8,19 +8,15 @@ is told to keep everything (``retain_routes = always``), asks for the default ro
 
 from __future__ import annotations
 
-import shutil
-import sys
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from bagpipe.lab.hosts import STATE, Host, LabFault, existing_hosts, join
+from bagpipe.lab.hosts import STATE, Host, LabFault, existing_hosts, join, take_down
+from bagpipe.lab.programs import ask, installed, program, shown, start_daemon, start_reflector, succeeds
+from bagpipe.lab.telling import indent, say, wait_for
 
 AS = 64512
 REFLECTOR = Host("reflector")
-PATIENCE = 40.0
-"""Seconds that sessions and routes get to come up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +51,6 @@ my_as = {my_as}
 retain_routes = {retain}
 """
 
-_MODULES = {
-    "bagpipe": "bagpipe.cli.main",
-    "bagpipe-bgp": "bagpipe.daemon.main",
-    "bagpipe-fakerr": "bagpipe.reflector.main",
-}
-
 _GOBGP_TOML = """\
 [global.config]
   as = {my_as}
@@ -92,26 +82,24 @@ INJECTED: tuple[str, ...] = (
 
 def up() -> None:
     """Build the lab and tell what it does. Raises LabFault."""
-    missing = [name for name in ("ip", "gobgpd", "gobgp") if shutil.which(name) is None]
-    if missing:
-        raise LabFault(f"not installed: {', '.join(missing)}; `make lab` installs them")
+    installed("ip", "gobgpd", "gobgp")
     if existing_hosts():
-        _say("A lab is up already: it is taken down first.")
-        down()
-    _say("Four hosts, each a network namespace of this machine, and a cable from each to the reflector:")
+        say("A lab is up already: it is taken down first.")
+        take_down()
+    say("Four hosts, each a network namespace of this machine, and a cable from each to the reflector:")
     _build()
-    _say("The programs start. The reflector and the nodes are ours, the router is GoBGP.")
+    say("The programs start. The reflector and the nodes are ours, the router is GoBGP.")
     _start()
-    _say("The router has the routes of a VPN:")
+    say("The router has the routes of a VPN:")
     for route in INJECTED:
         command = f"gobgp global rib add -a {route} nexthop {_next_hop(route)}"
-        _wait_for(partial(_succeeds, ROUTER.host, command.split()), command)
+        wait_for(partial(succeeds, ROUTER.host, command.split()), command)
         print(f"    $ {command}")
-    _wait_for(_everything_arrived, "all routes at node1")
+    wait_for(_everything_arrived, "all routes at node1")
     show()
-    _say(
+    say(
         "The programs run on. Look around with `make lab-show`, or go to a host, for example",
-        f"    ip netns exec {NODE1.host.namespace} {' '.join(_program('bagpipe'))} routes --rt 64512:20 --json",
+        f"    ip netns exec {NODE1.host.namespace} {shown('bagpipe')} routes --rt 64512:20 --json",
         f"Logs and configuration are in {STATE}. `make lab-down` ends it.",
     )
 
@@ -120,27 +108,15 @@ def show() -> None:
     """Tell what each speaker knows now. Raises LabFault when no lab is up."""
     if not existing_hosts():
         raise LabFault("no lab is up: `make lab` starts one")
-    _say("The reflector, whose clients are whoever connects:")
-    _ask(REFLECTOR, "peers")
+    say("The reflector, whose clients are whoever connects:")
+    ask(REFLECTOR, "peers")
     for place in (NODE1, NODE2):
-        _say(f"{place.host.name}, {place.tells}:")
-        _ask(place.host, "peers")
-        _ask(place.host, "routes")
-    _say("What GoBGP says of its session with the reflector:")
+        say(f"{place.host.name}, {place.tells}:")
+        ask(place.host, "peers")
+        ask(place.host, "routes")
+    say("What GoBGP says of its session with the reflector:")
     print(f"    $ ip netns exec {ROUTER.host.namespace} gobgp neighbor")
-    _indent(ROUTER.host.run(["gobgp", "neighbor"]))
-
-
-def _ask(host: Host, command: str) -> None:
-    print(f"    $ ip netns exec {host.namespace} bagpipe {command}")
-    _indent(host.run([*_program("bagpipe"), command]))
-
-
-def down() -> None:
-    """End the processes of the lab, remove its namespaces and its directory."""
-    for host in existing_hosts():
-        host.end()
-    shutil.rmtree(STATE, ignore_errors=True)
+    indent(ROUTER.host.run(["gobgp", "neighbor"]))
 
 
 def _build() -> None:
@@ -152,22 +128,17 @@ def _build() -> None:
 
 
 def _start() -> None:
-    REFLECTOR.start("bagpipe-fakerr", [*_program("bagpipe-fakerr"), "--api", "127.0.0.1:8082"])
+    start_reflector(REFLECTOR)
     for place, retain in ((NODE1, "always"), (NODE2, "auto")):
-        configuration = place.host.directory / "bgp.conf"
-        configuration.write_text(
-            _BGP_CONF.format(address=place.address, reflector=place.reflector, my_as=AS, retain=retain)
-        )
-        place.host.start("bagpipe-bgp", [*_program("bagpipe-bgp"), "--config-file", str(configuration)])
+        configuration = _BGP_CONF.format(address=place.address, reflector=place.reflector, my_as=AS, retain=retain)
+        start_daemon(place.host, configuration)
     families = "\n".join(
         f'  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n      afi-safi-name = "{name}"'
         for name in _GOBGP_FAMILIES
     )
-    configuration = ROUTER.host.directory / "gobgpd.toml"
-    configuration.write_text(
-        _GOBGP_TOML.format(address=ROUTER.address, reflector=ROUTER.reflector, my_as=AS, families=families)
-    )
-    ROUTER.host.start("gobgpd", ["gobgpd", "-f", str(configuration)])
+    file = ROUTER.host.directory / "gobgpd.toml"
+    file.write_text(_GOBGP_TOML.format(address=ROUTER.address, reflector=ROUTER.reflector, my_as=AS, families=families))
+    ROUTER.host.start("gobgpd", ["gobgpd", "-f", str(file)])
 
 
 def _next_hop(route: str) -> str:
@@ -175,42 +146,9 @@ def _next_hop(route: str) -> str:
     return f"::ffff:{ROUTER.address}" if route.startswith("vpnv6") else ROUTER.address
 
 
-def _program(name: str) -> list[str]:
-    """The command line of one of our programs, run by the Python that runs this."""
-    return [sys.executable, "-m", _MODULES[name]]
-
-
 def _everything_arrived() -> bool:
     try:
-        text = NODE1.host.run([*_program("bagpipe"), "routes", "--json"])
+        text = NODE1.host.run([*program("bagpipe"), "routes", "--json"])
     except LabFault:
         return False
     return all(mark in text for mark in ("10.1.0.0/24", "10.1.7.9/32", "2001:db8:1::/48", "02:00:00:00:00:01"))
-
-
-def _succeeds(host: Host, command: Sequence[str]) -> bool:
-    try:
-        host.run(command)
-    except LabFault:
-        return False
-    return True
-
-
-def _wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise LabFault(f"waited {PATIENCE:.0f} s in vain for: {what}; the logs are in {STATE}")
-        time.sleep(0.5)
-
-
-def _say(*lines: str) -> None:
-    print()
-    for line in lines:
-        print(line)
-
-
-def _indent(text: str) -> None:
-    for line in text.rstrip().splitlines():
-        print(f"    {line}")
-    print()
