@@ -21,6 +21,7 @@ BLOCK = 50
 MAX_ROUTES = (1 << 20) - 16
 LOCAL_PREFERENCE = 100
 ENCAPSULATION_MPLS = bytes.fromhex("030c00000000000a")
+ENCAPSULATION_GRE = bytes.fromhex("030c000000000002")
 
 _MARKER = b"\xff" * 16
 _CLUSTER = bytes((10, 255, 0, 1))
@@ -81,10 +82,10 @@ def routes(n: int) -> list[Route]:
     return found
 
 
-def packed(n: int) -> list[bytes]:
+def packed(n: int, encapsulation: bytes = ENCAPSULATION_MPLS) -> list[bytes]:
     """``n`` routes as whole messages of at most 50 NLRI each."""
     population = routes(n)
-    return [announcement(population[i : i + BLOCK]) for i in range(0, n, BLOCK)]
+    return [announcement(population[i : i + BLOCK], encapsulation) for i in range(0, n, BLOCK)]
 
 
 def churn(n: int, seed: int = 1) -> list[bytes]:
@@ -100,7 +101,7 @@ def withdraw_packed(n: int) -> list[bytes]:
     return [withdrawal(population[i : i + BLOCK]) for i in range(0, n, BLOCK)]
 
 
-def announcement(block: list[Route]) -> bytes:
+def announcement(block: list[Route], encapsulation: bytes = ENCAPSULATION_MPLS) -> bytes:
     """One UPDATE for routes that share VRF and provider edge; MP_REACH_NLRI first, as RFC 7606 section 5.1 has it."""
     first = block[0]
     next_hop = b"\x00" * 8 + first.edge
@@ -112,7 +113,7 @@ def announcement(block: list[Route]) -> bytes:
         + _attribute(0x40, 5, struct.pack("!I", LOCAL_PREFERENCE))
         + _attribute(0x80, 9, first.edge)
         + _attribute(0x80, 10, _CLUSTER)
-        + _attribute(0xC0, 16, first.route_target + ENCAPSULATION_MPLS)
+        + _attribute(0xC0, 16, first.route_target + encapsulation)
     )
 
 

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench import cases
+from bench import cases, forwarding
 from bench.lab import Lab
-from bench.programs.program import Entry, Program, Unavailable
+from bench.programs.program import Entry, Forwarder, Program, Unavailable
 from bench.quiet import Failed, OverBudget
-from bench.results import Kind, Outcome, Results, Trouble
+from bench.results import OURS, Kind, Outcome, Results, Trouble
 
 _MOST_ROUTES = {
     ("reference", "packed"): 10_000,
@@ -28,12 +28,13 @@ class Sizes:
     large: int = 500_000
     observers: tuple[int, ...] = (1, 10, 100)
     probes: int = 300
+    bursts: tuple[int, ...] = (1_000, 10_000, 50_000, 100_000)
     rounds: int = 3
     limit: float = 90.0
 
 
 FULL = Sizes()
-QUICK = Sizes(routes=50_000, large=100_000, observers=(1, 10), probes=100, rounds=1, limit=20.0)
+QUICK = Sizes(routes=50_000, large=100_000, observers=(1, 10), probes=100, bursts=(1_000, 10_000), rounds=1, limit=20.0)
 
 Run = Callable[[Lab, Entry], Outcome]
 
@@ -61,6 +62,9 @@ def all_cases(sizes: Sizes) -> list[Case]:
     def reflect(observers: int) -> Run:
         return lambda lab, entry: cases.reflect(lab, _reflector(entry), small, observers, limit)
 
+    def burst(routes: int) -> Run:
+        return lambda lab, entry: forwarding.forwarded(lab, _forwarder(entry), routes, limit)
+
     found = [
         Case("receive-packed", f"receive and withdraw, packed, {_short(small)}", receive("packed", small, True)),
         Case("receive-churn", f"receive, churn, {_short(small)}", receive("churn", small)),
@@ -77,11 +81,27 @@ def all_cases(sizes: Sizes) -> list[Case]:
             lambda lab, entry: cases.latency(lab, _reflector(entry), sizes.probes, large, limit),
         )
     )
-    return found
+    found.append(
+        Case(
+            "import-packed",
+            f"receive and import, packed, {_short(small)}",
+            lambda lab, entry: forwarding.imported(lab, _forwarder(entry), small, limit),
+        )
+    )
+    found.append(
+        Case(
+            "flow-latency",
+            "UPDATE to flow",
+            lambda lab, entry: forwarding.update_to_flow(lab, _forwarder(entry), sizes.probes, limit),
+        )
+    )
+    return found + [Case(f"flows-{n}", f"a burst of {n:,} routes to flows", burst(n)) for n in sizes.bursts]
 
 
 def concerns(case: Case, entry: Entry) -> bool:
     """Whether a program takes part in a case at all: the reference daemon receives small inputs alone."""
+    if case.name.startswith(("import", "flow")):
+        return entry.forwarder is not None and (entry.name == OURS or case.name in ("flow-latency", "flows-1000"))
     if case.name.startswith("receive"):
         return case.name != "receive-large" or entry.name not in ("reference", "exabgp")
     return entry.reflector is not None
@@ -130,6 +150,9 @@ def _told(outcome: Outcome) -> str:
         case cases.Latency():
             figures = (outcome.p50, outcome.p99, outcome.p50_loaded, outcome.p99_loaded)
             return " ".join("-" if v is None else f"{v * 1000:.2f} ms" for v in figures)
+        case forwarding.Forwarded():
+            rate = outcome.flows / outcome.seconds
+            return f"{outcome.seconds:.3f} s, {rate:,.0f} flows/s, {outcome.cpu:.3f} CPU s"
         case Trouble():
             return f"{outcome.kind.value}: {outcome.text}"
 
@@ -138,6 +161,13 @@ def _reflector(entry: Entry) -> Program:
     if entry.reflector is None:
         raise Unavailable("it does not reflect")
     return entry.reflector
+
+
+def _forwarder(entry: Entry) -> Forwarder:
+    if entry.forwarder is None:
+        raise Unavailable("it has no VRF to measure")
+    entry.forwarder.switch = None
+    return entry.forwarder
 
 
 def _short(routes: int) -> str:

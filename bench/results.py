@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cases import Latency, Received, Reflected
+from bench.forwarding import Forwarded
 
 OURS = "ours"
 
@@ -31,7 +32,7 @@ class Trouble:
     text: str
 
 
-Outcome = Received | Reflected | Latency | Trouble
+Outcome = Received | Reflected | Latency | Forwarded | Trouble
 
 
 @dataclass(slots=True)
@@ -121,5 +122,7 @@ def _outcome(plain: dict[str, Any]) -> Outcome:
             return Reflected(**values)
         case "Latency":
             return Latency(**values)
+        case "Forwarded":
+            return Forwarded(**values)
         case _:
             return Trouble(Kind(values["kind"]), values["text"])

@@ -19,14 +19,21 @@ _CONFIGURATION = """\
 local_address = {address}
 peers = {client}
 my_as = {asn}
-retain_routes = always
+retain_routes = {retain}
 [API]
 host = 127.0.0.1
 port = {port}
-[DATAPLANE_DRIVER_IPVPN]
-dataplane_driver = dummy
+[COMMON]
+state_dir = {directory}/state
 [DATAPLANE_DRIVER_EVPN]
 dataplane_driver = dummy
+[DATAPLANE_DRIVER_IPVPN]
+dataplane_driver = {driver}
+"""
+_OPEN_VSWITCH = """\
+mpls_interface = *gre*
+ovsdb_connection = unix:{switch}/db.sock
+ovs_run_directory = {switch}
 """
 
 
@@ -57,14 +64,30 @@ class Speaker(_Ours):
     """``bagpipe-bgp``."""
 
     dials = True
+    retain = "always"
+    switch: Path | None = None
 
     def launch(self, directory: Path, clients: list[str]) -> Launch:
         """Foreground; it connects to the sender."""
         configuration = directory / "bgp.conf"
-        configuration.write_text(
-            _CONFIGURATION.format(asn=inputs.LOCAL_AS, address=PROGRAM_ADDRESS, client=SENDER_ADDRESS, port=_PORT)
+        text = _CONFIGURATION.format(
+            asn=inputs.LOCAL_AS,
+            address=PROGRAM_ADDRESS,
+            client=SENDER_ADDRESS,
+            port=_PORT,
+            retain=self.retain,
+            directory=directory,
+            driver="dummy" if self.switch is None else "ovs",
         )
+        configuration.write_text(text + ("" if self.switch is None else _OPEN_VSWITCH.format(switch=self.switch)))
         return _launch("bagpipe.daemon.main", ["--config-file", str(configuration)])
+
+
+class Vrf(Speaker):
+    """``bagpipe-bgp`` that keeps what its VRF imports."""
+
+    retain = "auto"
+    api_port = _PORT
 
 
 class Reflector(_Ours):

@@ -53,6 +53,16 @@ class Program(Protocol):
         ...
 
 
+class Forwarder(Program, Protocol):
+    """One that brings routes into VRFs: ports are attached at ``api_port``.
+
+    ``switch``: the directory of the Open vSwitch that it is to program; None, where it starts with a null dataplane.
+    """
+
+    api_port: int
+    switch: Path | None
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A row of the report: ``name`` is what ``--only`` takes, ``title`` what people read."""
@@ -61,6 +71,7 @@ class Entry:
     title: str
     receiver: Program
     reflector: Program | None
+    forwarder: Forwarder | None = None
 
 
 def executable(*names: str) -> str:

@@ -7,6 +7,7 @@ can only dial, and has no reflector that keeps routes.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from bench import inputs
@@ -29,10 +30,10 @@ port = 8082
 [COMMON]
 root_helper = env
 [DATAPLANE_DRIVER_IPVPN]
-dataplane_driver = dummy
+dataplane_driver = {driver}
 [DATAPLANE_DRIVER_EVPN]
 dataplane_driver = dummy
-"""
+{more}"""
 _LOG = """\
 [loggers]
 keys = root
@@ -59,6 +60,9 @@ class Reference:
     honours_rtc = False
     pace = 4e-5
 
+    api_port = 8082
+    switch: Path | None = None
+
     def version(self) -> str:
         """What its virtual environment says of the distribution."""
         python = str(Path(reference_binary("bagpipe-bgp")).parent / "python")
@@ -72,10 +76,23 @@ class Reference:
         configuration = directory / "bgp.conf"
         configuration.write_text(
             _CONFIGURATION.format(
-                directory=directory, asn=inputs.LOCAL_AS, address=PROGRAM_ADDRESS, client=SENDER_ADDRESS
+                directory=directory,
+                asn=inputs.LOCAL_AS,
+                address=PROGRAM_ADDRESS,
+                client=SENDER_ADDRESS,
+                driver="dummy" if self.switch is None else "ovs\nmpls_interface = *gre*",
+                more="" if self.switch is None else f"[OVS]\novsdb_connection = unix:{self.switch}/db.sock\n",
             )
         )
-        return Launch([reference_binary("bagpipe-bgp"), "--config-file", str(configuration)], {})
+        program = reference_binary("bagpipe-bgp")
+        environment: dict[str, str] = {}
+        if self.switch is not None:
+            # its helper lies beside it, and the programs of Open vSwitch that it runs find their sockets
+            environment = {
+                "OVS_RUNDIR": str(self.switch),
+                "PATH": f"{Path(program).parent}{os.pathsep}{os.environ['PATH']}",
+            }
+        return Launch([program, "--config-file", str(configuration)], environment)
 
     def routes(self, lab: Lab, directory: Path) -> int:
         """``received_routes_count`` of its looking glass."""
