@@ -75,6 +75,10 @@ def _flows(results: Results) -> float | None:
     return flows / seconds / 1000 if seconds and flows else None
 
 
+def _lost(results: Results) -> float | None:
+    return results.median("restart-killed", OURS, "lost_within")
+
+
 def _none(results: Results) -> float | None:
     return None
 
@@ -97,5 +101,6 @@ GOALS: tuple[Goal, ...] = (
     Goal("UPDATE to call of the dataplane, idle, p50", "ms", 0.3, 0.3, _none, True),
     Goal("UPDATE to call of the dataplane, during a 500k load, p99", "ms", 5.0, 5.0, _none, True),
     Goal("a burst of 50k routes to flows that Open vSwitch holds", "k flows per s", 50.0, 50.0, _flows),
+    Goal("packets lost within a node while its daemon is killed and restarted", "packets", 0.0, 0.0, _lost, True),
     Goal("reflecting 100k packed to 100 clients, CPU against FRR's", "x", 0.8, 0.5, _reflection, True),
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench import cases, forwarding
+from bench import cases, forwarding, restart
 from bench.lab import Lab
 from bench.programs.program import Entry, Forwarder, Program, Unavailable
 from bench.quiet import Failed, OverBudget
@@ -95,11 +96,18 @@ def all_cases(sizes: Sizes) -> list[Case]:
             lambda lab, entry: forwarding.update_to_flow(lab, _forwarder(entry), sizes.probes, limit),
         )
     )
-    return found + [Case(f"flows-{n}", f"a burst of {n:,} routes to flows", burst(n)) for n in sizes.bursts]
+    found += [Case(f"flows-{n}", f"a burst of {n:,} routes to flows", burst(n)) for n in sizes.bursts]
+    found += [
+        Case("restart-stopped", "restarted after SIGTERM", lambda lab, entry: restart.restarted(signal.SIGTERM)),
+        Case("restart-killed", "restarted after SIGKILL", lambda lab, entry: restart.restarted(signal.SIGKILL)),
+    ]
+    return found
 
 
 def concerns(case: Case, entry: Entry) -> bool:
     """Whether a program takes part in a case at all: the reference daemon receives small inputs alone."""
+    if case.name.startswith("restart"):
+        return entry.name == OURS
     if case.name.startswith(("import", "flow")):
         return entry.forwarder is not None and (entry.name == OURS or case.name in ("flow-latency", "flows-1000"))
     if case.name.startswith("receive"):
@@ -153,6 +161,9 @@ def _told(outcome: Outcome) -> str:
         case forwarding.Forwarded():
             rate = outcome.flows / outcome.seconds
             return f"{outcome.seconds:.3f} s, {rate:,.0f} flows/s, {outcome.cpu:.3f} CPU s"
+        case restart.Restarted():
+            within = f"{outcome.lost_within} of {outcome.sent_within} within"
+            return f"lost {within}, {outcome.lost_between} of {outcome.sent_between} between nodes"
         case Trouble():
             return f"{outcome.kind.value}: {outcome.text}"
 

@@ -84,6 +84,14 @@ from the first octet sent to the last flow held (wall clock, reception, import a
 and in parentheses the seconds; *memory* is what the daemon grows by for each route of the largest burst.
 
 {forwarding}
+
+## Restart
+
+Two nodes on Open vSwitch, machines that send 1,000 echo requests a second; the daemon of the first node is ended and
+started again at once. Within the node nothing but its flows is needed. Between nodes the other one withdraws the routes
+for as long as the session is down, since the speaker does not restart gracefully yet (RFC 4724).
+
+{restart}
 {troubles}
 ## Repeat it
 
@@ -124,6 +132,7 @@ def text(results: Results) -> str:
         reflection=_reflection(results),
         latency=_latency(results),
         forwarding=_forwarding(results),
+        restart=_restart(results),
         troubles=_troubles(results),
     )
 
@@ -260,6 +269,21 @@ def _forwarding(results: Results) -> str:
     if bursts:
         columns["memory"] = shown(bursts[-1], "octets_per_flow")
     return _table(results, list(columns), list(columns.values()))
+
+
+def _restart(results: Results) -> str:
+    lines = ["| | lost within the node | lost between nodes | seconds without session |", "|---|---|---|---|"]
+    for case in _columns(results, "restart-"):
+        names = ("lost_within", "sent_within", "lost_between", "sent_between", "away")
+        values = [results.median(case, OURS, name) for name in names]
+        if all(value is not None for value in values):
+            lost, sent, lost_between, sent_between, away = (value or 0.0 for value in values)
+            title = results.about[f"title {case}"]
+            between = f"{lost_between:,.0f} of {sent_between:,.0f}"
+            lines.append(f"| {title} | {lost:,.0f} of {sent:,.0f} | {between} | {away:.1f} |")
+        else:
+            lines.append(f"| {results.about[f'title {case}']} | {_missing(results, case, OURS, 'away')} | | |")
+    return "\n".join(lines)
 
 
 def _table(results: Results, titles: list[str], cells: list[Cell]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.cases import Latency, Received, Reflected
 from bench.forwarding import Forwarded
+from bench.restart import Restarted
 
 OURS = "ours"
 
@@ -32,7 +33,7 @@ class Trouble:
     text: str
 
 
-Outcome = Received | Reflected | Latency | Forwarded | Trouble
+Outcome = Received | Reflected | Latency | Forwarded | Restarted | Trouble
 
 
 @dataclass(slots=True)
@@ -124,5 +125,7 @@ def _outcome(plain: dict[str, Any]) -> Outcome:
             return Latency(**values)
         case "Forwarded":
             return Forwarded(**values)
+        case "Restarted":
+            return Restarted(**values)
         case _:
             return Trouble(Kind(values["kind"]), values["text"])

@@ -47,7 +47,7 @@ class Host:
 
     def mend(self) -> None:
         """Undo `cut`."""
-        batch(self.namespace, ["link set eth0 up", f"address replace {self.address6}/64 dev eth0 nodad"])
+        batch(self.namespace, ["link set eth0 addrgenmode none up", f"address replace {self.address6}/64 dev eth0 nodad"])
 
 
 class CommandFailed(Exception):
@@ -116,7 +116,9 @@ class Network:
             namespace,
             [
                 "link set lo up",
-                "link set eth0 up",
+                # Without a link-local address: FRR adds it to VPNv6 next hops if it comes in time (RFC 4659 section
+                # 3.2.1.1), and OpenBGPD and ExaBGP drop their sessions at such a next hop.
+                "link set eth0 addrgenmode none up",
                 f"address add {host.address}/24 dev eth0",
                 f"address add {host.address6}/64 dev eth0 nodad",
             ],
