@@ -229,3 +229,44 @@ def test_a_neighbour_that_dies_without_keeping_its_forwarding_state_loses_its_ro
 
     speaker.meets(frr.address)
     speaker.learns(Family.VPNV4, key)
+
+
+def test_every_path_is_taken_from_a_neighbour_that_sends_several(site: Site) -> None:
+    speaker, bird = site.add(Speaker, "speaker"), site.add(Bird, "bird")
+    speaker.sections = {f"PEER {bird.address}": {"add_path_receive": "vpnv4"}}
+    # What BIRD has twice for one prefix: the same static route in two protocols, with another label and preference.
+    statics = [
+        f"protocol static static{number} {{ vpn4 {{ table vpn4tab; }};\n"
+        f"  route 64512:2 10.2.0.0/24 via {bird.address}%eth0 mpls {label} "
+        f"{{ bgp_ext_community.add((rt, 64512, 65)); bgp_local_pref = {preference}; }};\n}}"
+        for number, label, preference in ((1, 1001, 200), (2, 1002, 50))
+    ]
+    bird.config = "\n".join(
+        [
+            f'log "{bird.directory}/events.log" all;\nrouter id {bird.address};\nprotocol device {{}}',
+            "vpn4 table vpn4tab;",
+            *statics,
+            f"protocol bgp peer0 {{ local {bird.address} as 64512; neighbor {speaker.address} as 64512;",
+            "  connect delay time 1; error wait time 1, 2;",
+            "  vpn4 mpls { table vpn4tab; import all; export all; next hop keep; add paths tx; }; }",
+        ]
+    )
+    bird.neighbors = (Neighbor(speaker.address, families=(Family.VPNV4,)),)
+    for peer in (bird, speaker):
+        peer.start()
+    speaker.ready().meets(bird.address)
+
+    def paths() -> dict[int, tuple[bool, str]]:
+        return {row["label"]: (row["best"], row["reason"]) for row in speaker.rows(Family.VPNV4)}
+
+    seen = wait_until(paths, lambda seen: set(seen) == {1001, 1002}, "both paths")
+    assert seen[1001][0] and not seen[1002][0]
+    assert "LOCAL_PREF" in seen[1002][1]
+
+    # One of the two goes, by its path identifier alone.
+    bird.write("bird.conf", bird.config.replace(statics[0], ""))
+    bird.ask("configure")
+
+    wait_until(
+        paths, lambda seen: {label: best for label, (best, _) in seen.items()} == {1002: True}, "the other stays"
+    )
