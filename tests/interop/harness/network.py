@@ -47,7 +47,10 @@ class Host:
 
     def mend(self) -> None:
         """Undo `cut`."""
-        batch(self.namespace, ["link set eth0 addrgenmode none up", f"address replace {self.address6}/64 dev eth0 nodad"])
+        batch(
+            self.namespace,
+            ["link set eth0 addrgenmode none up", f"address replace {self.address6}/64 dev eth0 nodad"],
+        )
 
 
 class CommandFailed(Exception):
