@@ -20,19 +20,22 @@ _SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Before the program of a new process: it gets SIGTERM when the thread that made it ends."""
     _LIBC.prctl(1, signal.SIGTERM)
 
 
 class OpenVSwitch:
     """Runs until the block ends. ``directory`` holds everything; its path must be short enough for a socket's name.
 
-    With a ``namespace`` it runs in there and its bridges have the userspace datapath with real devices.
+    With a ``namespace`` it runs in there and its bridges have the userspace datapath with real devices, or with
+    ``datapath`` ``system`` that of the kernel, which has to have one.
     """
 
-    def __init__(self, directory: Path, namespace: str | None = None) -> None:
+    def __init__(self, directory: Path, namespace: str | None = None, datapath: str = "netdev") -> None:
         self.directory = directory
         self.namespace = namespace
+        self.datapath = "dummy" if namespace is None else datapath
         self._environment = {
             **os.environ,
             "OVS_RUNDIR": str(directory),
@@ -70,8 +73,8 @@ class OpenVSwitch:
     def start_switch(self) -> None:
         """Start vswitchd; the bridges that the database has come back, their flows and groups do not."""
         (self.directory / "ovs-vswitchd.ctl").unlink(missing_ok=True)
-        devices = ["--enable-dummy=override"] if self.namespace is None else []
-        self._switch = self._start("ovs-vswitchd", f"unix:{self.directory}/db.sock", "--disable-system", *devices)
+        devices = {"dummy": ["--disable-system", "--enable-dummy=override"], "netdev": ["--disable-system"]}
+        self._switch = self._start("ovs-vswitchd", f"unix:{self.directory}/db.sock", *devices.get(self.datapath, []))
         self._wait(self.directory / "ovs-vswitchd.ctl")
         self.vsctl("init")
 
@@ -93,8 +96,7 @@ class OpenVSwitch:
 
     def add_bridge(self, name: str) -> None:
         """Make a bridge that forwards nothing by itself."""
-        datapath = "dummy" if self.namespace is None else "netdev"
-        self.vsctl("add-br", name, "--", "set", "bridge", name, f"datapath_type={datapath}", "fail_mode=secure")
+        self.vsctl("add-br", name, "--", "set", "bridge", name, f"datapath_type={self.datapath}", "fail_mode=secure")
 
     def vsctl(self, *arguments: str) -> str:
         """Run ovs-vsctl and give its output."""
@@ -120,7 +122,7 @@ class OpenVSwitch:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - the threads of a test hold no lock that this needs
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - the threads of a test hold no lock that this needs
             )
 
     def _wait(self, socket: Path) -> None:

@@ -1,10 +1,10 @@
-"""Compute nodes with a real Open vSwitch on the userspace datapath, joined by a cable, with "VMs" behind their bridge.
+"""Compute nodes with a real Open vSwitch, joined by a cable, with "VMs" behind their bridge.
 
-A node is a network namespace. Its bridge ``br-mpls`` holds the underlay's interface ``wire`` and its addresses, as
-native tunnels of the userspace datapath want it, and one flow that is not the driver's: what nobody else wants goes
-where a learning switch would send it. A VM is a namespace whose interface is plugged into the bridge as ``tap-NAME``,
-or, with a VLAN, into ``br-int``, from which a patch port leads to the bridge.
-Names of namespaces carry the process id of the test run.
+A node is a network namespace, with the userspace datapath or, where the kernel has it, a datapath of the kernel that is
+its own. Its bridge ``br-mpls`` holds the underlay's interface ``wire`` and its addresses, as native tunnels of the
+userspace datapath want it, and one flow that is not the driver's: what nobody else wants goes where a learning switch
+would send it. A VM is a namespace whose interface is plugged into the bridge as ``tap-NAME``, or, with a VLAN, into
+``br-int``, from which a patch port leads to the bridge. Names of namespaces carry the process id of the test run.
 """
 
 from __future__ import annotations
@@ -87,11 +87,11 @@ class Vm:
 class Node:
     """A namespace with an Open vSwitch. ``addresses`` are those of the underlay."""
 
-    def __init__(self, name: str, number: int, base: str, directory: Path) -> None:
+    def __init__(self, name: str, number: int, base: str, directory: Path, datapath: str) -> None:
         self.name = name
         self.namespace = f"{base}-{name}"
         self.addresses = (f"192.0.2.{number}", f"2001:db8::{number}")
-        self.ovs = OpenVSwitch(directory, self.namespace)
+        self.ovs = OpenVSwitch(directory, self.namespace, datapath)
         self._base = base
         self._vms: list[str] = []
 
@@ -142,7 +142,7 @@ class Node:
         self.ovs.vsctl("add-port", BRIDGE, "wire")
         self._bring_up()
         self.ovs.vsctl(
-            *("add-br", INTEGRATION, "--", "set", "bridge", INTEGRATION, "datapath_type=netdev"),
+            *("add-br", INTEGRATION, "--", "set", "bridge", INTEGRATION, f"datapath_type={self.ovs.datapath}"),
             *_patch(INTEGRATION, "patch-mpls", PATCH),
             *_patch(BRIDGE, PATCH, "patch-mpls"),
         )
@@ -188,9 +188,10 @@ def _checksums_in_software(namespace: str, interface: str) -> None:
 
 
 class Nodes:
-    """Two nodes, ``west`` and ``east``, on one cable. Use as a context manager."""
+    """Two nodes, ``west`` and ``east``, on one cable; ``datapath`` is ``netdev`` or ``system``. A context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, datapath: str = "netdev") -> None:
+        self._datapath = datapath
         self._held = contextlib.ExitStack()
         self._base = f"bovs{os.getpid()}-{next(_runs)}"
 
@@ -223,7 +224,7 @@ class Nodes:
         self._held.close()
 
     def _node(self, name: str, number: int, directory: Path) -> Node:
-        return Node(name, number, self._base, directory / name)
+        return Node(name, number, self._base, directory / name, self._datapath)
 
 
 def wait_for(what: str, seconds: float = 5.0) -> Iterator[None]:

@@ -41,7 +41,9 @@ from bagpipe.dataplane.openflow.actions import (
     PORT_IN_PORT,
     CopyField,
     Output,
+    Pop,
     PopMpls,
+    Push,
     PushMpls,
     PushVlan,
     Resubmit,
@@ -116,6 +118,16 @@ FLOWS: dict[str, FlowMod] = {
         2,
         Match.of(IPV6, f.IP_PROTO(58), f.ICMPV6_TYPE(135), f.ICMPV6_CODE(0), f.ND_TARGET((0xFD << 120) + 1)),
         apply(SetField(f.ICMPV6_TYPE(136)), SetField(f.ND_RESERVED(0xE0000000)), SetField(f.ND_OPTIONS_TYPE(2))),
+    ),
+    "table=3,priority=3,icmp6,icmp_type=136,actions=push:reg1[0..7],pop:nd_options_type,push:reg1,pop:nd_reserved,"
+    "push:reg2[4..7],pop:reg3[8..11]": FlowMod(
+        3,
+        3,
+        Match.of(IPV6, f.IP_PROTO(58), f.ICMPV6_TYPE(136)),
+        apply(
+            *(Push(f.REG[1], 8), Pop(f.ND_OPTIONS_TYPE, 8), Push(f.REG[1], 32), Pop(f.ND_RESERVED, 32)),
+            *(Push(f.REG[2], 4, 4), Pop(f.REG[3], 4, 8)),
+        ),
     ),
     "table=4,priority=1,metadata=0x5/0xf,actions=push_vlan:0x8100,set_field:0x1007->vlan_vid,"
     "write_metadata:0x1/0xff": FlowMod(

@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import json
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -132,16 +133,17 @@ class Compute:
 class VpnSite:
     """Two computes, ``west`` and ``east``, with a reflector on the first. Use as a context manager."""
 
-    def __init__(self, way: str, more: str = "") -> None:
+    def __init__(self, way: str, more: str = "", datapath: str = "netdev") -> None:
         self._way = way
         self._more = more
+        self._datapath = datapath
         self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         try:
-            self.nodes = self._held.enter_context(Nodes())
+            self.nodes = self._held.enter_context(Nodes(self._datapath))
             self.directory = Path(self._held.enter_context(tempfile.TemporaryDirectory(prefix="vpns-")))
-            west, east = self.nodes.west, self.nodes.east
+            west = self.nodes.west
             self.reflector = self._held.enter_context(
                 Program(
                     *(REFLECTOR, "--listen", west.addresses[0], "--router-id", REFLECTOR_ID),
@@ -149,18 +151,32 @@ class VpnSite:
                     namespace=west.namespace,
                 )
             ).wait_started()
-            self.west, self.east = (
-                Compute(node, west.addresses[0], self._way, self.directory, self._more) for node in (west, east)
-            )
-            for compute in (self.west, self.east):
-                self._held.callback(compute.stop)
-                compute.start()
-            for compute in (self.west, self.east):
-                compute.wait_established()
+            self.west, self.east = self._computes(self._way)
+            self._held.callback(lambda: [compute.stop() for compute in (self.west, self.east)])
+            self._start()
         except BaseException:
             self._held.close()
             raise
         return self
+
+    def change(self, way: str) -> None:
+        """The daemons once more, with another encapsulation and nothing that was attached before."""
+        for compute in (self.west, self.east):
+            compute.stop()
+            shutil.rmtree(self.directory / compute.node.name, ignore_errors=True)
+        self.west, self.east = self._computes(way)
+        self._start()
+
+    def _computes(self, way: str) -> tuple[Compute, Compute]:
+        west, east = self.nodes.west, self.nodes.east
+        made = [Compute(node, west.addresses[0], way, self.directory, self._more) for node in (west, east)]
+        return made[0], made[1]
+
+    def _start(self) -> None:
+        for compute in (self.west, self.east):
+            compute.start()
+        for compute in (self.west, self.east):
+            compute.wait_established()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -187,33 +203,35 @@ def reaches_not(vm: Vm, address: str) -> bool:
 
 
 class Stream:
-    """Echo requests at 1,000 a second from ``vm``, for at most ``seconds``."""
+    """Echo requests from ``vm``, 1,000 a second for ``seconds``."""
 
-    def __init__(self, vm: Vm, address: str, seconds: float) -> None:
-        self._count = int(seconds * 1000)
-        argv = ["ping", "-n", "-q", "-i", "0.001", "-c", str(self._count), "-W", "1", bare(address)]
+    def __init__(self, vm: Vm, address: str, seconds: int) -> None:
+        self.count = seconds * 1000
+        argv = ["ping", "-n", "-q", "-i", "0.001", "-c", str(self.count), "-W", "1", bare(address)]
         self._process = subprocess.Popen(
             ["ip", "netns", "exec", vm.namespace, *argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
-    def lost(self) -> tuple[int, int]:
-        """Ends it; how many were sent, and how many of them were not answered."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-        said, _ = self._process.communicate(timeout=30)
+    def lost(self) -> int:
+        """Wait until all were sent and the last answer had its time; how many were not answered."""
+        said, _ = self._process.communicate(timeout=self.count / 100 + 30)
         found = re.search(r"(\d+) packets transmitted, (\d+) received", said)
         assert found is not None, said
-        sent, received = int(found[1]), int(found[2])
-        return sent, sent - received
+        assert int(found[1]) == self.count, said
+        return self.count - int(found[2])
+
+    def end(self) -> None:
+        """End it, whatever is still to be sent."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
 
 
 @contextlib.contextmanager
-def streaming(vm: Vm, address: str, seconds: float = 60.0) -> Iterator[Stream]:
+def streaming(vm: Vm, address: str, seconds: int) -> Iterator[Stream]:
     """A stream that does not outlive the block."""
     stream = Stream(vm, address, seconds)
     try:
         yield stream
     finally:
-        if stream._process.poll() is None:
-            stream._process.kill()
-            stream._process.wait()
+        stream.end()

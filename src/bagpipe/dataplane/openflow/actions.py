@@ -1,8 +1,9 @@
 """What is done to a packet: actions of flows and of group buckets.
 
-OpenFlow Switch Specification 1.5.1 section 7.2.6, and the Nicira action resubmit of ovs-actions(7). Any other action
-that a switch shows is kept as octets (:class:`UnknownAction`). Does not do: meters, queues, ct, learn, encap. OVS 3.1
-knows neither copy-ttl action: it refuses them with OFPBAC_BAD_TYPE; copy the TTL fields with :class:`CopyField`.
+OpenFlow Switch Specification 1.5.1 section 7.2.6, and the Nicira actions resubmit, push and pop of ovs-actions(7). Any
+other action that a switch shows is kept as octets (:class:`UnknownAction`). Does not do: meters, queues, ct, learn,
+encap. OVS 3.1 knows neither copy-ttl action: it refuses them with OFPBAC_BAD_TYPE; copy the TTL fields with
+:class:`CopyField`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ PORT_ANY = 0xFFFFFFFF
 
 _EXPERIMENTER = 0xFFFF
 _NICIRA = 0x00002320
-_RESUBMIT_TABLE = 14
+_RESUBMIT_TABLE, _STACK_PUSH, _STACK_POP = 14, 27, 28
 _HEAD = Struct("!HH")
 _NUMBER = Struct("!HHI")
 _ETHERTYPE = Struct("!HHH2x")
@@ -41,6 +42,8 @@ _OCTET = Struct("!HHB3x")
 _OUTPUT = Struct("!HHIH6x")
 _COPY = Struct("!HHHHH2x")
 _RESUBMIT = Struct("!HHIHHB3x")
+_STACK = Struct("!HHIHH")
+_STACK_SIZE = 24
 
 
 class Action(abc.ABC):
@@ -264,6 +267,45 @@ class Resubmit(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class Push(Action):
+    """Put ``bits`` bits of a field, from bit ``offset`` on, onto the stack that a packet has while it is looked up."""
+
+    field: Field
+    bits: int
+    offset: int = 0
+
+    @property
+    def packed(self) -> bytes:
+        """The action as OpenFlow has it."""
+        return _stack(_STACK_PUSH, self.field, self.bits, self.offset)
+
+    def __str__(self) -> str:
+        return f"push:{self.field.name}[{self.offset}..{self.offset + self.bits - 1}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Pop(Action):
+    """Take what was pushed last off the stack, into ``bits`` bits of a field from bit ``offset`` on."""
+
+    field: Field
+    bits: int
+    offset: int = 0
+
+    @property
+    def packed(self) -> bytes:
+        """The action as OpenFlow has it."""
+        return _stack(_STACK_POP, self.field, self.bits, self.offset)
+
+    def __str__(self) -> str:
+        return f"pop:{self.field.name}[{self.offset}..{self.offset + self.bits - 1}]"
+
+
+def _stack(subtype: int, field: Field, bits: int, offset: int) -> bytes:
+    head = _STACK.pack(_EXPERIMENTER, _STACK_SIZE, _NICIRA, subtype, offset)
+    return (head + field.header + bits.to_bytes(2)).ljust(_STACK_SIZE, b"\0")
+
+
+@dataclass(frozen=True, slots=True)
 class UnknownAction(Action):
     """An action of another kind, as the switch gave it: all octets after its type and length."""
 
@@ -341,7 +383,15 @@ def _read_nicira(data: Octets, size: int) -> Action:
     if size == _RESUBMIT.size and (vendor, subtype) == (_NICIRA, _RESUBMIT_TABLE):
         port = int.from_bytes(body[6:8])
         return Resubmit(body[8], port + 0xFFFF0000 if port >= 0xFF00 else port)
+    if size == _STACK_SIZE and vendor == _NICIRA and subtype in _STACK_KINDS:
+        rest = Octets(body, data.what, 6)
+        offset = rest.u16()
+        field, _ = read_header(rest)
+        return _STACK_KINDS[subtype](field, rest.u16(), offset)
     return UnknownAction(_EXPERIMENTER, body)
+
+
+_STACK_KINDS: dict[int, Callable[[Field, int, int], Action]] = {_STACK_PUSH: Push, _STACK_POP: Pop}
 
 
 def read_actions(data: Octets) -> tuple[Action, ...]:

@@ -34,7 +34,9 @@ from bagpipe.dataplane.openflow.actions import (
     Action,
     CopyField,
     Output,
+    Pop,
     PopMpls,
+    Push,
     Resubmit,
     SetField,
 )
@@ -47,7 +49,7 @@ from bagpipe.dataplane.ovs.pipeline import BACK, COOKIE, ICMPV6, IP, NEIGHBOUR_S
 _ARP = f.ETH_TYPE(ETH_ARP)
 _ARP_REQUEST = (_ARP, f.ARP_OP(1))
 _SOLICITATION = (IP[6], f.IP_PROTO(ICMPV6), f.ICMPV6_TYPE(NEIGHBOUR_SOLICITATION), f.ICMPV6_CODE(0))
-_SOURCE_LINK_LAYER, _TARGET_LINK_LAYER = 1, 2
+_TARGET_LINK_LAYER = 2
 _ROUTER, _SOLICITED, _OVERRIDE = 1 << 31, 1 << 30, 1 << 29
 _WITH_PORTS = {6: (f.TCP_SRC, f.TCP_DST), 17: (f.UDP_SRC, f.UDP_DST), 132: (f.SCTP_SRC, f.SCTP_DST)}
 
@@ -69,6 +71,16 @@ _ANSWER_ARP: tuple[Action, ...] = (
 )
 
 
+def _put(field: f.Field, value: int) -> tuple[Action, ...]:
+    """Give a field a value by way of the stack.
+
+    The kernel datapath has no way to set the flags and the option's type of ND. Open vSwitch therefore refuses a flow
+    that sets or copies them, though it could do it: what answers a solicitation is done by vswitchd in any case. It
+    takes one that pops them.
+    """
+    return SetField(f.REG[1](value)), Push(f.REG[1], field.bits), Pop(field, field.bits)
+
+
 def _advertise(flags: int, table: int) -> tuple[Action, ...]:
     return (
         _copy(f.ETH_SRC, f.ETH_DST),
@@ -76,8 +88,8 @@ def _advertise(flags: int, table: int) -> tuple[Action, ...]:
         _copy(f.IPV6_SRC, f.IPV6_DST),
         _copy(f.ND_TARGET, f.IPV6_SRC),
         SetField(f.ICMPV6_TYPE(pipeline.NEIGHBOUR_ADVERTISEMENT)),
-        SetField(f.ND_OPTIONS_TYPE(_TARGET_LINK_LAYER)),
-        SetField(f.ND_RESERVED(flags)),
+        *_put(f.ND_OPTIONS_TYPE, _TARGET_LINK_LAYER),
+        *_put(f.ND_RESERVED, flags),
         Resubmit(table),
     )
 
@@ -116,19 +128,25 @@ class Records:
 
     def _answers(self, value: Access) -> Iterator[tuple[int, tuple[Criterion, ...], tuple[Action, ...]]]:
         """Priority, match and actions of what answers ARP and neighbour solicitations."""
-        solicited = (*_SOLICITATION, f.ND_OPTIONS_TYPE(_SOURCE_LINK_LAYER))
+        # Not told apart by the option's type: the kernel datapath does not see it, and would treat all solicitations
+        # like the first.
+        unanswerable = (*_SOLICITATION, f.ND_SLL(bytes(6)))
         answer = self._tables.answer
         if self._settings.proxy_arp:
             # An answer to a probe (RFC 5227) would keep the endpoint from taking its own address.
             yield Priority.NOT_ANSWERED, (*_ARP_REQUEST, f.ARP_SPA(bytes(4))), ()
             yield Priority.ANSWER, _ARP_REQUEST, _ANSWER_ARP
-            yield Priority.ANSWER - 1, solicited, _advertise(_SOLICITED, answer)
+            yield Priority.NOT_ANSWERED, unanswerable, ()
+            yield Priority.ANSWER - 1, _SOLICITATION, _advertise(_SOLICITED, answer)
         if not (self._settings.arp_responder or self._settings.proxy_arp):
             return
         for gateway in value.gateways:
             if gateway.version == 6:
                 flags = _ROUTER | _SOLICITED | _OVERRIDE
-                yield Priority.ANSWER, (*solicited, f.ND_TARGET(gateway)), _advertise(flags, answer)
+                target = f.ND_TARGET(gateway)
+                if not self._settings.proxy_arp:
+                    yield Priority.NOT_ANSWERED, (*unanswerable, target), ()
+                yield Priority.ANSWER, (*_SOLICITATION, target), _advertise(flags, answer)
             elif not self._settings.proxy_arp:
                 yield Priority.ANSWER, (*_ARP_REQUEST, f.ARP_TPA(gateway)), _ANSWER_ARP
 

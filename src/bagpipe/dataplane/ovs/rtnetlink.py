@@ -89,7 +89,7 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         start += (size + 3) & ~3
 
 
-def _entry(octets: bytes, is_gone: bool) -> Entry | None:
+def entry_of(octets: bytes, is_gone: bool) -> Entry | None:
     """The neighbour of a message; None if it is not of ARP or ND."""
     message = ndmsg(octets)
     message.decode()
@@ -98,10 +98,17 @@ def _entry(octets: bytes, is_gone: bool) -> Entry | None:
     address, mac = message.get_attr("NDA_DST"), message.get_attr("NDA_LLADDR")
     if address is None:
         return None
-    octets_of_mac = bytes.fromhex(mac.replace(":", "")) if isinstance(mac, str) else b""
-    usable = octets_of_mac if len(octets_of_mac) == 6 and any(octets_of_mac) else None
     target = Target(message["ifindex"], ip_address(address).packed)
-    return Entry(target, NUD_NONE if is_gone else message["state"], None if is_gone else usable)
+    return Entry(target, NUD_NONE if is_gone else message["state"], None if is_gone else _mac(mac))
+
+
+def _mac(text: object) -> bytes | None:
+    """The MAC in a link-layer address; that of a tunnel is an IP address, which pyroute2 gives as such."""
+    parts = text.split(":") if isinstance(text, str) else []
+    if len(parts) != 6 or any(len(part) != 2 for part in parts):
+        return None
+    octets = bytes.fromhex("".join(parts))
+    return octets if any(octets) else None
 
 
 class Kernel:
@@ -170,7 +177,7 @@ class Kernel:
         message = ndmsg()
         message["family"] = socket.AF_UNSPEC
         try:
-            entries = [_entry(octets, False) for _, octets in self._ask(message, _RTM_GETNEIGH, _DUMP)]
+            entries = [entry_of(octets, False) for _, octets in self._ask(message, _RTM_GETNEIGH, _DUMP)]
         except OSError as cause:
             raise DataplaneError(f"netlink: neighbours: {cause.strerror}") from cause
         return [entry for entry in entries if entry is not None]
@@ -201,7 +208,7 @@ class Kernel:
         entries, is_moved = [], False
         for kind, _, octets in _messages(data):
             if kind in (_RTM_NEWNEIGH, _RTM_DELNEIGH):
-                entry = _entry(octets, kind == _RTM_DELNEIGH)
+                entry = entry_of(octets, kind == _RTM_DELNEIGH)
                 if entry is not None:
                     entries.append(entry)
             else:

@@ -125,6 +125,13 @@ def copies(draw: st.DrawFn) -> act.CopyField:
     return act.CopyField(source, destination, bits, start, end)
 
 
+@st.composite
+def stack_actions(draw: st.DrawFn) -> act.Action:
+    field = draw(FIELDS)
+    bits = draw(st.integers(1, field.bits))
+    return draw(st.sampled_from([act.Push, act.Pop]))(field, bits, draw(st.integers(0, field.bits - bits)))
+
+
 STANDARD_ACTIONS: st.SearchStrategy[act.Action] = st.one_of(
     st.builds(act.Output, PORTS, U16),
     st.builds(act.ToGroup, st.integers(0, act.PORT_MAX)),
@@ -142,8 +149,8 @@ UNKNOWN_ACTIONS = st.builds(
     act.UnknownAction,
     st.sampled_from([2, 21, 26, 29, 0x1234, 0xFFFF]),
     st.integers(0, 4).flatmap(lambda words: st.binary(min_size=4 + 8 * words, max_size=4 + 8 * words)),
-).filter(lambda action: action.body[:6] != bytes.fromhex("00002320000e"))
-ACTIONS = STANDARD_ACTIONS | UNKNOWN_ACTIONS
+).filter(lambda action: action.body[:6] not in {bytes.fromhex(f"00002320{kind}") for kind in ("000e", "001b", "001c")})
+ACTIONS = STANDARD_ACTIONS | stack_actions() | UNKNOWN_ACTIONS
 ACTION_LISTS = st.lists(ACTIONS, max_size=4).map(tuple)
 INSTRUCTIONS: st.SearchStrategy[Instruction] = st.one_of(
     st.builds(ApplyActions, ACTION_LISTS),
