@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 from bench.quiet import Failed
 from tests.system.ovs_nodes import Vm
-from tests.system.vpn_site import Stream, VpnSite, reaches, streaming
+from tests.system.vpn_site import VpnSite, reaches, streaming
 
 _TARGETS = ["64512:1"]
-_BEFORE, _AFTER = 0.5, 1.0
+_BEFORE = 0.5
+_SECONDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,11 @@ class Restarted:
 def restarted(number: signal.Signals) -> Restarted:
     """End the daemon by ``number``, start it again at once, and count. Raises ``Failed``."""
     try:
-        with _site() as (site, a, near, b), streaming(a, near.addresses[0]) as within:
-            between = Stream(a, b.addresses[0], 60)
+        with (
+            _site() as (site, a, near, b),
+            streaming(a, near.addresses[0], _SECONDS) as within,
+            streaming(a, b.addresses[0], _SECONDS) as between,
+        ):
             time.sleep(_BEFORE)
             began = time.monotonic()
             site.west.stop(number)
@@ -47,8 +51,7 @@ def restarted(number: signal.Signals) -> Restarted:
             away = time.monotonic() - began
             if not reaches(a, b.addresses[0], 30):
                 raise Failed("the other node is not reached any more")
-            time.sleep(_AFTER)
-            return Restarted(*within.lost(), *between.lost(), away)
+            return Restarted(within.count, within.lost(), between.count, between.lost(), away)
     except AssertionError as error:
         raise Failed(str(error)) from error
 

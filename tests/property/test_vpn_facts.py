@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bagpipe.dataplane.model import Capabilities, Classifier, Direction, Encapsulation, Port
+from bagpipe.dataplane.model import Capabilities, Classifier, Direction, Encapsulation, ForwardKey, Port
 from bagpipe.identifiers import RouteTarget
 from bagpipe.vpn.attachment import Attachment, AttractTraffic, Readvertise, Reserved
 from bagpipe.wire.extended_community import RedirectToRouteTarget
@@ -152,7 +152,7 @@ def state(node: Node) -> tuple[object, ...]:
     def named(item: object) -> object:
         if not hasattr(item, "instance"):
             return item
-        fields: tuple[str, ...] = getattr(item, "_fields", ()) or getattr(type(item), "__slots__", ())
+        fields: tuple[str, ...] = ("prefix",) if isinstance(item, ForwardKey) else getattr(type(item), "__slots__", ())
         values = tuple((name, getattr(item, name)) for name in fields if name != "instance")
         return type(item).__name__, names[item.instance], values
 
@@ -223,7 +223,7 @@ def test_the_records_are_those_of_the_routes_said_to_be_used(data: st.DataObject
     node.confirm()
 
     for vrf in node.instances.instances.values():
-        for each in {*vrf.routes, *vrf.own}:
+        for each in vrf.prefixes():
             used = {candidate.hop for candidate in node.instances.imports.used(vrf, each)}
             assert set(node.forward(vrf.external_id, str(each)) or ()) == used
 

@@ -96,10 +96,9 @@ class Attachments:
     def touched(self, keys: Iterable[Key]) -> dict[str, None]:
         """The statements that need one of these records."""
         found: dict[str, None] = {}
-        for key in keys:
-            names = self._by_key.get(key)
-            if names is not None:
-                found.update(names)
+        by_key = self._by_key
+        for key in filter(by_key.__contains__, keys):
+            found.update(by_key[key])
         return found
 
     def keys_of(self, statement: Statement) -> tuple[Key, ...]:

@@ -24,7 +24,7 @@ GROUP = "bagpipe.dataplane.ipvpn"
 def ipvpn_dataplane(settings: DataplaneSettings) -> Dataplane:
     """The driver that the settings name, not started. Raises StartError with one line, LocalMisuse for an option."""
     if settings.driver == "dummy":
-        return MemoryDataplane()
+        return MemoryDataplane(keeps=False)
     if settings.driver == "ovs":
         with _without("eventlet"):
             from bagpipe.daemon.ovs_settings import ovs_dataplane  # noqa: PLC0415 - its libraries are 13 MB

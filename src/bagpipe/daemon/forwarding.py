@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 
 from bagpipe.daemon.attachments import Attachments, Changed, Statement
 from bagpipe.daemon.happenings import Happenings
@@ -172,7 +173,7 @@ class Forwarding:
 
     def _settled(self, confirmed: Sequence[Key], refused: Mapping[Key, str]) -> None:
         self.instances.dataplane_settled(confirmed, refused)
-        self.tell_states(self.attachments.touched((*confirmed, *refused)))
+        self.tell_states(self.attachments.touched(chain(confirmed, refused)))
         if self.tracker.has_changes:
             self.programmer.wake()
 

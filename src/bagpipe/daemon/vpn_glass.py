@@ -35,12 +35,12 @@ def resource(forwarding: Forwarding, external_id: str) -> Plain:
 
 
 def _received(forwarding: Forwarding, vrf: Vrf) -> Iterator[Plain | None]:
-    for prefix in sorted({*vrf.routes, *vrf.sources}):
+    for prefix in views.received_prefixes(vrf):
         yield from views.received_routes(forwarding.instances, vrf, (prefix,)) or (None,)
 
 
 def _best(forwarding: Forwarding, vrf: Vrf) -> Iterator[Plain | None]:
-    for prefix in sorted({*vrf.routes, *vrf.own}):
+    for prefix in vrf.prefixes():
         yield views.best_routes(forwarding.instances, vrf, (prefix,)) or None
 
 
@@ -85,7 +85,7 @@ def whole(forwarding: Forwarding, vrf: Vrf) -> Plain:
 def routes(forwarding: Forwarding, vrf: Vrf) -> Iterator[Plain | None]:
     """Every prefix of an instance with all that competes for it; it may change while the caller takes its time."""
     imports = forwarding.instances.imports
-    for prefix in sorted({*vrf.routes, *vrf.own}):
+    for prefix in vrf.prefixes():
         found = competition(vrf, prefix, imports)
         if not found:
             yield None

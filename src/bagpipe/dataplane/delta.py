@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from typing import NamedTuple
 
 from bagpipe.dataplane.model import Key, Value
@@ -25,6 +25,10 @@ class Change(NamedTuple):
     key: Key
     old: Value | None
     new: Value | None
+
+
+_make = tuple.__new__
+"""Makes a named tuple in half the time of its class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,16 @@ class Tracker:
             return
         self.desired[key] = value
         self._note(key, old, value)
+
+    def set_all(self, records: dict[Key, Value]) -> None:
+        """:meth:`set` each of them; as long as all are new it costs little."""
+        desired, pending = self.desired, self._pending
+        if self.refused or not (desired.keys().isdisjoint(records) and pending.keys().isdisjoint(records)):
+            for key, value in records.items():
+                self.set(key, value)
+            return
+        desired.update(records)
+        pending.update(dict.fromkeys(records))
 
     def remove(self, key: Key) -> None:
         """The dataplane should hold nothing under ``key``; no error if it never should have."""
@@ -104,14 +118,14 @@ class Tracker:
             self._moved.difference_update(taken)
         desired = self.desired
         self._in_flight = taken
-        return [Change(key, old, desired.get(key)) for key, old in taken.items()]
+        return list(map(_make, repeat(Change), zip(taken, taken.values(), map(desired.get, taken), strict=True)))
 
     def settle(self, refusals: Mapping[Key, str]) -> list[Key]:
         """The batch in flight was answered: all of it is in effect but ``refusals``. The keys now in effect.
 
         A key that was changed meanwhile is pending and not among them.
         """
-        if not (refusals or self.refused or self._pending):
+        if not (refusals or self.refused) and self._pending.keys().isdisjoint(self._in_flight):
             done, self._in_flight = list(self._in_flight), {}
             return done
         confirmed = []

@@ -1,7 +1,8 @@
-"""The dummy dataplane: takes every record for good and keeps it in memory; forwards nothing.
+"""The dummy dataplane: takes every record for good; forwards nothing.
 
 ``dataplane_driver = dummy`` is this one. It has no encapsulations, and as that of networking-bagpipe no direction but
-both. ``refusals``, :meth:`MemoryDataplane.lose` and :meth:`MemoryDataplane.regain` let it fail like a real one.
+both. It keeps what it took if it is asked to; the daemon does not ask, since the tracker has it all. ``refusals``,
+:meth:`MemoryDataplane.lose` and :meth:`MemoryDataplane.regain` let it fail like a real one.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ CAPABILITIES = Capabilities("dummy", (), False, frozenset({Direction.BOTH}))
 
 
 class MemoryDataplane:
-    """``held`` is what it holds; ``refusals`` are the records it refuses, with the reason."""
+    """``held`` is what it holds; ``refusals`` are the records it refuses, with the reason.
 
-    def __init__(self) -> None:
+    With ``keeps`` False nothing is held: what it was told to hold is taken to be there.
+    """
+
+    def __init__(self, *, keeps: bool = True) -> None:
+        self.keeps = keeps
         self.held: dict[Key, Value] = {}
         self.refusals: dict[Key, str] = {}
         self.batches = 0
@@ -64,6 +69,8 @@ class MemoryDataplane:
         """Hold ``desired`` but for what is refused, and with ``sweep`` nothing else."""
         self._check()
         refused = {key: reason for key, reason in self.refusals.items() if key in desired}
+        if not self.keeps:
+            return refused
         if sweep:
             for key in [key for key in self.held if key not in desired]:
                 del self.held[key]
@@ -75,27 +82,32 @@ class MemoryDataplane:
         await asyncio.sleep(0)
         self._check()
         self.batches += 1
-        refused = {}
+        refused: dict[Key, str] = {}
+        if not (self.keeps or self.refusals):
+            return refused
         for key, _, new in changes:
             reason = self.refusals.get(key) if self.refusals else None
             if reason is not None:
                 refused[key] = reason
             elif new is None:
                 self.held.pop(key, None)
-            else:
+            elif self.keeps:
                 self.held[key] = new
         return refused
 
     async def carried(self, key: Key, value: Value) -> Carried:
-        """One line that says whether the record is held."""
+        """One line that says whether the record is held, or that it was taken if it is not kept."""
         self._check()
-        if self.held.get(key) == value:
-            return Carried((f"{key}: held in memory",), {}, {}, ("the dummy dataplane forwards nothing",))
+        if not self.keeps or self.held.get(key) == value:
+            how = "held in memory" if self.keeps else "taken"
+            return Carried((f"{key}: {how}",), {}, {}, ("the dummy dataplane forwards nothing",))
         return Carried((), {}, {}, (f"{key}: not held",))
 
     async def audit(self, desired: Mapping[Key, Value]) -> list[Difference]:
-        """What is held and should not be, or should be and is not, or is otherwise."""
+        """What is held and should not be, or should be and is not, or is otherwise; nothing if it does not keep."""
         self._check()
+        if not self.keeps:
+            return []
         found = [Difference("extra", key, f"{key}: held") for key in self.held if key not in desired]
         for key, value in desired.items():
             if key not in self.held:
@@ -112,5 +124,5 @@ class MemoryDataplane:
         return number
 
     def overview(self) -> dict[str, object]:
-        """How many records are held."""
-        return {"reachable": self.reachable, "records": len(self.held)}
+        """How many records are held, if they are kept."""
+        return {"reachable": self.reachable, **({"records": len(self.held)} if self.keeps else {})}

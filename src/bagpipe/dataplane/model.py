@@ -91,16 +91,51 @@ class Port:
 # ---------------------------------------------------------------------- next hops
 
 
-class Remote(NamedTuple):
+_ENCAPSULATIONS = tuple(Encapsulation)
+
+
+class Remote(bytes):
     """Another node. ``address`` has 4 or 16 octets (never an IPv4-mapped one), ``label`` 20 bits.
 
-    ``order`` is the place that the route asks for among several (load balance order), lower first.
+    ``order`` (32 bits) is the place that the route asks for among several (load balance order), lower first. There is
+    one for nearly every route, so it is one packed value: label in 3 octets, and ``way``, what is left of it without
+    the label: encapsulation (1), address, order (4).
     """
 
-    address: bytes
-    label: int
-    encapsulation: Encapsulation
-    order: int = 0
+    __slots__ = ()
+
+    def __new__(cls, address: bytes, label: int, encapsulation: Encapsulation, order: int = 0) -> Self:
+        """Raises OverflowError for a label or an order out of range."""
+        octets = label.to_bytes(3) + bytes((_ENCAPSULATIONS.index(encapsulation),)) + address + order.to_bytes(4)
+        return super().__new__(cls, octets)
+
+    @property
+    def address(self) -> bytes:
+        """The node, 4 or 16 octets."""
+        return self[4:-4]
+
+    @property
+    def label(self) -> int:
+        """What the node knows the packet by."""
+        return int.from_bytes(self[:3])
+
+    @property
+    def encapsulation(self) -> Encapsulation:
+        """How the packet travels."""
+        return _ENCAPSULATIONS[self[3]]
+
+    @property
+    def order(self) -> int:
+        """The place among several."""
+        return int.from_bytes(self[-4:])
+
+    @property
+    def way(self) -> bytes:
+        """All but the label: the octets that follow it."""
+        return self[3:]
+
+    def __repr__(self) -> str:
+        return f"<{self} order {self.order}>"
 
     def __str__(self) -> str:
         return f"{ip_address(self.address)} label {self.label} {self.encapsulation.value}"
@@ -165,11 +200,36 @@ class Delivery:
     version: int = 4
 
 
-class ForwardKey(NamedTuple):
-    """The route of a VRF to ``prefix``; its value is a tuple of next hops, best or lowest order first, never empty."""
+class ForwardKey(bytes):
+    """The route of a VRF to ``prefix``; its value is a tuple of next hops, best or lowest order first, never empty.
 
-    instance: int
-    prefix: Prefix
+    There is one for every route, so it is one packed value: :meth:`scope`, then the octets of the prefix.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, instance: int, prefix: Prefix) -> Self:
+        """Raises OverflowError for an instance of more than 32 bits."""
+        version, length, octets = prefix
+        return super().__new__(cls, cls.scope(instance, version, length) + octets)
+
+    @staticmethod
+    def scope(instance: int, version: int, length: int) -> bytes:
+        """What the keys of a VRF's prefixes of one length begin with: instance (4 octets), IP version, length."""
+        return instance.to_bytes(4) + bytes((version, length))
+
+    @property
+    def instance(self) -> int:
+        """The number of the VRF."""
+        return int.from_bytes(self[:4])
+
+    @property
+    def prefix(self) -> Prefix:
+        """Where packets go."""
+        return Prefix(self[4], self[5], self[6:])
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
     def __str__(self) -> str:
         return f"route of VRF {self.instance} to {self.prefix}"

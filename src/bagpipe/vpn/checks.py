@@ -78,7 +78,7 @@ def _check_consistent(attachment: Attachment, vrf: Vrf) -> None:
         break
     prefix = announced_prefix(attachment)
     if prefix.is_host and takes_traffic(attachment.direction):
-        for other in vrf.own.get(prefix, ()):
+        for other in vrf.own.get(vrf.record(prefix), ()):
             bound = other.attachment.key.mac
             if other.prefix == prefix and bound != mac:
                 reason = f"Inconsistent endpoint info: it is already bound to MAC address {bound}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bagpipe.dataplane.delta import Tracker
-from bagpipe.dataplane.model import Address, Forward, ForwardKey, Key, Prefix
+from bagpipe.dataplane.model import Address, Forward, Key, Prefix
 from bagpipe.identifiers import RouteDistinguisher
 from bagpipe.rib.view import next_hop_text
 from bagpipe.vpn.candidates import Candidate
@@ -100,12 +100,12 @@ def look_up(vrf: Vrf, destination: Address, imports: Imports, steering: Steering
     for length in range(width, -1, -1):
         masked = (bits >> (width - length) << (width - length)).to_bytes(len(octets))
         prefix = Prefix(destination.version, length, masked[: (length + 7) >> 3])
-        key = ForwardKey(vrf.number, prefix)
+        key = vrf.record(prefix)
         hops = tracker.desired.get(key)
         if isinstance(hops, tuple):
             candidates = (*competition(vrf, prefix, imports), *passed_over)
             return Lookup(vrf.external_id, vrf.number, destination, prefix, key, hops, candidates, "", elsewhere)
-        if prefix in vrf.unusable:
+        if key in vrf.unusable:
             passed_over += competition(vrf, prefix, imports)
     why = f"every route that covers {destination} is unusable" if passed_over else f"no route covers {destination}"
     fallback: Key | None = None

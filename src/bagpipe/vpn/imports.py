@@ -2,7 +2,8 @@
 
 RFC 4364 section 4.3.2: a route belongs to each VRF that imports one of its route targets. What matters of a route for
 that is the same for all routes of a bundle, so it is found once (:class:`_Plan`), and for each key only its label and
-its prefix are looked at. The work for a route does not grow with the number of VRFs, but with those that import it.
+its prefix are looked at; where many new keys of a bundle come together, all at once (:meth:`Imports._import`). The work
+for a route does not grow with the number of VRFs, but with those that import it.
 
 ``_seen`` tells for each key what was made of it (:class:`_Trace`, shared by all keys of which the same was made), so
 that a route that changes or goes is taken from where it was.
@@ -11,10 +12,12 @@ that a route that changes or goes is taken from where it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import cast
+from itertools import groupby
+from typing import TypeVar, cast
 
 from bagpipe.dataplane.delta import Tracker
-from bagpipe.dataplane.model import Forward, ForwardKey, Prefix, Remote, SourceKey
+from bagpipe.dataplane.model import Forward, ForwardKey, Key, Prefix, Remote, SourceKey, Value
+from bagpipe.identifiers import MAXIMUM_LABEL
 from bagpipe.rib.bundle import Bundle, Entry, Source
 from bagpipe.rib.store import Store
 from bagpipe.rib.table import Table
@@ -23,13 +26,19 @@ from bagpipe.vpn.endpoint import Endpoint
 from bagpipe.vpn.vrf import RibKeys, Vrf, keys_of, with_key, without_key
 from bagpipe.wire.attributes import Attributes
 from bagpipe.wire.family import FLOWSPEC_VPNV4, FLOWSPEC_VPNV6, VPNV4, VPNV6
+from bagpipe.wire.nlri.codec import Payload
 
 _FIXED_BITS = 24 + 64
+_RD = 8
+"""Octets of a key that are its route distinguisher; the prefix follows."""
+_P = TypeVar("_P")
 _VERSIONS = {VPNV4: 4, VPNV6: 6}
 FLOW_FAMILIES = (FLOWSPEC_VPNV4, FLOWSPEC_VPNV6)
 _TARGETS_KEPT = 65536
-_make = tuple.__new__
-"""Makes a named tuple in half the time of its class."""
+_PLANS_KEPT = 1024
+"""Plans that may be kept before it is looked which of them nobody needs any more."""
+_packed = bytes.__new__
+"""Makes a packed value of octets that are right already."""
 
 
 class _Trace:
@@ -51,34 +60,58 @@ class _Trace:
 
 
 class _Plan:
-    """What to make of the keys of an entry. ``hops`` are (bundle, address, encapsulation, order) if the entry alone
+    """What to make of the keys of an entry. ``hops`` are (bundle, next hop but for its label) if the entry alone
     settles the next hops of each key, None if each key has to be looked at.
     """
 
-    __slots__ = ("hops", "made", "trace", "word")
+    __slots__ = ("_forward", "_payload", "hops", "trace")
 
     def __init__(self, trace: _Trace | None, hops: tuple[tuple[Bundle, Remote], ...] | None) -> None:
         self.trace = trace
         self.hops = hops
-        self.word = -1
-        self.made: Forward = ()
+        self._payload: Payload = -1
+        self._forward: Forward = ()
 
     def forward(self, key: bytes) -> Forward:
-        """The next hops of a key; those with the same label share one tuple."""
+        """The next hops of a key."""
         hops = self.hops or ()
         if len(hops) == 1:
             bundle, like = hops[0]
-            word = cast(int, bundle.routes[key])
-            if word != self.word:
-                self.word = word
-                remote = _make(Remote, (like.address, word >> 4 & 0xFFFFF, like.encapsulation, like.order))
-                self.made = (remote,)
-            return self.made
-        remotes = {
-            _make(Remote, (like.address, cast(int, bundle.routes[key]) >> 4 & 0xFFFFF, like.encapsulation, like.order))
-            for bundle, like in hops
+            return self._made(like, bundle.routes[key])
+        return _together({_to(like, bundle.routes[key]) for bundle, like in hops})
+
+    def forwards(self, keys: list[bytes]) -> list[Forward]:
+        """The next hops of each key; those with the same label share one tuple."""
+        hops = self.hops or ()
+        if len(hops) != 1:
+            return [self.forward(key) for key in keys]
+        bundle, like = hops[0]
+        payloads = list(map(bundle.routes.__getitem__, keys))
+        distinct = set(payloads)
+        if len(distinct) == 1:
+            return [self._made(like, payloads[0])] * len(keys)
+        way = like.way
+        made: dict[Payload, Forward] = {
+            payload: (_packed(Remote, (payload >> 4 & MAXIMUM_LABEL).to_bytes(3) + way),)
+            for payload in cast("set[int]", distinct)
         }
-        return tuple(remotes) if len(remotes) == 1 else in_order(remotes)
+        return list(map(made.__getitem__, payloads))
+
+    def _made(self, like: Remote, payload: Payload) -> Forward:
+        """The next hop with the label of a payload; the tuple made last serves again."""
+        if payload != self._payload:
+            self._payload = payload
+            self._forward = (_to(like, payload),)
+        return self._forward
+
+
+def _to(like: Remote, payload: Payload) -> Remote:
+    """The next hop with the label of a route's payload, which is the label field of RFC 8277 as a number."""
+    return _packed(Remote, (cast(int, payload) >> 4 & MAXIMUM_LABEL).to_bytes(3) + like.way)
+
+
+def _together(hops: set[Remote]) -> Forward:
+    return tuple(hops) if len(hops) == 1 else in_order(hops)
 
 
 _NOTHING = _Plan(None, None)
@@ -106,6 +139,7 @@ class Imports:
         self._seen: dict[Table, dict[bytes, _Trace]] = {}
         self._traces: dict[tuple[object, ...], _Trace] = {}
         self._plans: dict[Entry, _Plan] = {}
+        self._plans_kept = _PLANS_KEPT
         self._used: dict[tuple[Bundle, ...], dict[Bundle, Remote]] = {}
         self._addresses: dict[bytes, int] = {}
         self._accepted: tuple[bytes, ...] = ()
@@ -186,94 +220,109 @@ class Imports:
         return bool(changes)
 
     def _forget(self) -> None:
-        """Drop what was found of bundles: it holds for one round only."""
-        self._plans.clear()
+        """Drop what was found of bundles and holds for one round only. Plans hold until the imports change, but those
+        of bundles that are gone have to go some time.
+        """
+        if len(self._plans) > self._plans_kept:
+            self._plans = {
+                entry: plan for entry, plan in self._plans.items() if all(bundle.routes for bundle in entry.bundles)
+            }
+            self._plans_kept = max(_PLANS_KEPT, 2 * len(self._plans))
         self._used.clear()
         self._losers.clear()
         self.resolver.forget()
 
     def _take(self, table: Table, version: int, keys: Iterable[bytes], only: Vrf | None) -> None:
-        """Take in the keys of a VPN table; with ``only`` nothing has changed but what this VRF imports."""
-        length = table.shape - _FIXED_BITS
-        entries = table.entries
+        """Take in the keys of a VPN table; with ``only`` nothing has changed but what this VRF imports.
+
+        Keys come in runs that have the same entry, as neighbours announce them; a run is treated as one.
+        """
         seen = self._seen.setdefault(table, {})
-        plans = self._plans
-        make = _make
-        put = self._tracker.set
-        entry: Entry | None = None
-        plan = _NOTHING
-        known_trace: _Trace | None = None
-        importers: tuple[Vrf, ...] = ()
-        readvertisers: tuple[Vrf, ...] = ()
-        for key in keys:
-            found = entries.get(key)
-            if found is None:
-                entry, plan = None, _NOTHING
-            elif found is not entry:
-                entry = found
-                known = plans.get(entry)
-                plan = known if known is not None else self._plan(entry)
+        length = table.shape - _FIXED_BITS
+        for entry, group in groupby(keys, table.entries.get):
+            run = list(group)
+            plan = _NOTHING if entry is None else self._plans.get(entry) or self._plan(entry)
             trace = plan.trace
-            old = seen.get(key)
-            if old is None and trace is not None:
-                seen[key] = trace
-                trace.count += 1
-                if trace.count == 1:
-                    self._count(trace.addresses, 1)
-            elif old is not None and old is not trace:
-                self._retrace(table, seen, key, old, trace, version)
+            self._see(table, version, seen, run, trace)
             if trace is None:
                 continue
-            if trace is not known_trace:
-                known_trace = trace
-                importers = trace.importers if only is None else _just(only, trace.importers)
-                readvertisers = trace.readvertisers if only is None else _just(only, trace.readvertisers)
-            prefix = make(Prefix, (version, length, key[8:]))
-            for vrf in importers:
-                routes = vrf.routes
-                present = routes.get(prefix)
-                if present is None:
-                    routes[prefix] = key
-                elif present != key:
-                    routes[prefix] = with_key(present, key)
-                    self.decide(vrf, prefix)
-                    continue
-                if plan.hops is None or (vrf.own and prefix in vrf.own):
-                    self.decide(vrf, prefix)
-                    continue
-                if vrf.unusable:
-                    vrf.unusable.pop(prefix, None)
-                put(make(ForwardKey, (vrf.number, prefix)), plan.forward(key))
-            for vrf in readvertisers:
-                vrf.sources[prefix] = with_key(vrf.sources.get(prefix), key)
-                self.on_source(vrf, prefix)
+            for vrf in trace.importers if only is None else _just(only, trace.importers):
+                self._import(vrf, ForwardKey.scope(vrf.number, version, length), run, plan)
+            for vrf in trace.readvertisers if only is None else _just(only, trace.readvertisers):
+                for key in run:
+                    prefix = Prefix(version, length, key[_RD:])
+                    vrf.sources[prefix] = with_key(vrf.sources.get(prefix), key)
+                    self.on_source(vrf, prefix)
         if not seen:
             del self._seen[table]
 
+    def _see(
+        self, table: Table, version: int, seen: dict[bytes, _Trace], run: list[bytes], trace: _Trace | None
+    ) -> None:
+        """From now on these keys have this trace."""
+        if not seen.keys().isdisjoint(run):
+            for key in run:
+                old = seen.get(key)
+                if old is not trace:
+                    self._retrace(table, version, seen, key, old, trace)
+        elif trace is not None:
+            seen.update(dict.fromkeys(run, trace))
+            self._use(trace, len(run))
+
+    def _import(self, vrf: Vrf, scope: bytes, run: list[bytes], plan: _Plan) -> None:
+        """A VRF imports these keys, whose records begin with ``scope``."""
+        routes = vrf.routes
+        records = [_packed(ForwardKey, scope + key[_RD:]) for key in run]
+        settled = plan.hops is not None
+        if settled and len(run) > 1 and routes.keys().isdisjoint(records) and vrf.own.keys().isdisjoint(records):
+            fresh: dict[Key, Value] = dict(zip(records, plan.forwards(run), strict=True))
+            if len(fresh) == len(run):
+                routes.update(zip(records, run, strict=True))
+                self._tracker.set_all(fresh)
+                return
+        for record, key in zip(records, run, strict=True):
+            present = routes.get(record)
+            if present is None:
+                routes[record] = key
+            elif present != key:
+                routes[record] = with_key(present, key)
+            if settled and (present is None or present == key) and record not in vrf.own:
+                vrf.unusable.pop(record, None)
+                self._tracker.set(record, plan.forward(key))
+            else:
+                self.decide(vrf, record)
+
     def _retrace(
-        self, table: Table, seen: dict[bytes, _Trace], key: bytes, old: _Trace, new: _Trace | None, version: int
+        self, table: Table, version: int, seen: dict[bytes, _Trace], key: bytes, old: _Trace | None, new: _Trace | None
     ) -> None:
         """A key is treated otherwise than before: count what it leads to, and take it from the VRFs that lost it."""
+        if new is not None:
+            seen[key] = new
+            self._use(new, 1)
+        if old is None:
+            return
         if new is None:
             del seen[key]
-        else:
-            seen[key] = new
-            new.count += 1
-            if new.count == 1:
-                self._count(new.addresses, 1)
         old.count -= 1
         if not old.count:
             self._count(old.addresses, -1)
             if self._traces.get(old.identity) is old:
                 del self._traces[old.identity]
-        prefix = Prefix(version, table.shape - _FIXED_BITS, key[8:])
+        prefix = Prefix(version, table.shape - _FIXED_BITS, key[_RD:])
         importers, readvertisers = self._lost(old, new)
         for vrf in importers:
-            _lose(vrf.routes, prefix, key)
-            self.decide(vrf, prefix)
+            record = vrf.record(prefix)
+            _lose(vrf.routes, record, key)
+            self.decide(vrf, record)
         for vrf in readvertisers:
             _lose(vrf.sources, prefix, key)
             self.on_source(vrf, prefix)
+
+    def _use(self, trace: _Trace, keys: int) -> None:
+        """So many more keys have the trace."""
+        if not trace.count:
+            self._count(trace.addresses, 1)
+        trace.count += keys
 
     def _lost(self, old: _Trace, new: _Trace | None) -> _Roles:
         """The VRFs that a key is taken from when it is treated as ``new`` and no longer as ``old``."""
@@ -356,54 +405,44 @@ class Imports:
 
     # ------------------------------------------------------------ what follows for one prefix
 
-    def decide(self, vrf: Vrf, prefix: Prefix) -> None:
+    def decide(self, vrf: Vrf, record: ForwardKey) -> None:
         """Set the record of one prefix of one VRF from all that competes for it."""
-        if prefix not in vrf.routes and prefix not in vrf.own:
-            vrf.unusable.pop(prefix, None)
-            self._tracker.remove(_make(ForwardKey, (vrf.number, prefix)))
+        if record not in vrf.routes and record not in vrf.own:
+            vrf.unusable.pop(record, None)
+            self._tracker.remove(record)
             return
-        forward = self._among_neighbours(vrf, prefix)
+        forward = self._among_neighbours(vrf, record)
         if forward is not None:
-            vrf.unusable.pop(prefix, None)
-            self._tracker.set(_make(ForwardKey, (vrf.number, prefix)), forward)
+            vrf.unusable.pop(record, None)
+            self._tracker.set(record, forward)
             return
-        candidates = self.candidates(vrf, prefix)
+        candidates = self.candidates(vrf, record.prefix)
         unusable = sum([each.hop is None for each in candidates])
         if unusable:
-            vrf.unusable[prefix] = unusable
+            vrf.unusable[record] = unusable
         else:
-            vrf.unusable.pop(prefix, None)
+            vrf.unusable.pop(record, None)
         ranking = self.resolver.ranked(candidates)
-        key = ForwardKey(vrf.number, prefix)
         if ranking is None:
-            self._tracker.remove(key)
+            self._tracker.remove(record)
         else:
-            self._tracker.set(key, self.resolver.forward(ranking))
+            self._tracker.set(record, self.resolver.forward(ranking))
 
-    def _among_neighbours(self, vrf: Vrf, prefix: Prefix) -> Forward | None:
+    def _among_neighbours(self, vrf: Vrf, record: ForwardKey) -> Forward | None:
         """The next hops if only usable routes of neighbours compete: then the decision is that of their bundles, and
         known if the same bundles competed before. None: it is not that simple.
         """
-        if vrf.own and prefix in vrf.own:
+        if record in vrf.own:
             return None
-        paths = self.bundles(prefix, vrf.routes.get(prefix), vrf.imports)
+        paths = self.bundles(record.prefix, vrf.routes.get(record), vrf.imports)
         bundles = tuple([bundle for bundle, _ in paths])
         used = self._used.get(bundles)
         if used is None:
             used = self._used[bundles] = self._decided(bundles)
-        hops = {
-            _make(Remote, (like.address, cast(int, bundle.routes[key]) >> 4 & 0xFFFFF, like.encapsulation, like.order))
-            for bundle, key in paths
-            for like in (used.get(bundle),)
-            if like is not None
-        }
-        if not hops:
+        hops = {_to(used[bundle], bundle.routes[key]) for bundle, key in paths if bundle in used}
+        if not hops or (len(hops) > 1 and not self.resolver.multipath):
             return None
-        if len(hops) == 1:
-            return tuple(hops)
-        if self.resolver.multipath:
-            return in_order(hops)
-        return None
+        return _together(hops)
 
     def _decided(self, bundles: tuple[Bundle, ...]) -> dict[Bundle, Remote]:
         """The bundles to use, each with its next hop but for the label; none if some are local or unusable."""
@@ -421,11 +460,12 @@ class Imports:
     def candidates(self, vrf: Vrf, prefix: Prefix) -> list[Candidate]:
         """All that competes for a prefix in a VRF: its own endpoints and the routes it imports, usable or not."""
         found: list[Candidate] = []
-        for endpoint in vrf.own.get(prefix, ()):
+        record = vrf.record(prefix)
+        for endpoint in vrf.own.get(record, ()):
             if endpoint.group is not None:
                 hop = endpoint.group.hop(endpoint.attachment.order)
                 found.append(Candidate(self.own_attributes(endpoint), self._own_source, b"", hop))
-        for bundle, key in self.bundles(prefix, vrf.routes.get(prefix), vrf.imports):
+        for bundle, key in self.bundles(prefix, vrf.routes.get(record), vrf.imports):
             candidate = self.resolver.candidate(vrf, bundle, key)
             if candidate is not None:
                 found.append(candidate)
@@ -452,12 +492,12 @@ class Imports:
         return found
 
 
-def _lose(routes: dict[Prefix, RibKeys], prefix: Prefix, key: bytes) -> None:
-    left = without_key(routes.get(prefix), key)
+def _lose(routes: dict[_P, RibKeys], place: _P, key: bytes) -> None:
+    left = without_key(routes.get(place), key)
     if left is None:
-        routes.pop(prefix, None)
+        routes.pop(place, None)
     else:
-        routes[prefix] = left
+        routes[place] = left
 
 
 def _just(only: Vrf, vrfs: tuple[Vrf, ...]) -> tuple[Vrf, ...]:

@@ -14,7 +14,7 @@ from typing import Literal
 from zlib import crc32
 
 from bagpipe.dataplane.delta import Tracker
-from bagpipe.dataplane.model import Address, ForwardKey, Key, Port, Prefix
+from bagpipe.dataplane.model import Address, ForwardKey, Key, Port
 from bagpipe.errors import LocalMisuse
 from bagpipe.identifiers import MAXIMUM_LABEL, RouteDistinguisher, RouteTarget
 from bagpipe.rib.bundle import Origin, Source
@@ -160,8 +160,8 @@ class Instances:
             vrf.export_rts = spec.export_rts
             for endpoint in vrf.endpoints.values():
                 self._origination.refresh(endpoint)
-            for prefix in vrf.own:
-                self.imports.decide(vrf, prefix)
+            for record in vrf.own:
+                self.imports.decide(vrf, record)
         vrf.import_rts = spec.import_rts
         sources: frozenset[RouteTarget] = vrf.readvertise.from_rts if vrf.readvertise is not None else frozenset()
         self._retarget(vrf, spec.import_rts, sources)
@@ -181,7 +181,7 @@ class Instances:
     def _plug(self, endpoint: Endpoint, attachment: Attachment, reserved: Reserved | None) -> None:
         """Bring the records and routes of an endpoint to what the attachment asks for."""
         vrf = endpoint.vrf
-        before = vrf.own_prefixes(endpoint)
+        before = [vrf.record(prefix) for prefix in vrf.own_prefixes(endpoint)]
         others = vrf.plugged.get(attachment.port.name)
         if others and next(iter(others)).attachment.port != attachment.port:
             self._move(vrf, attachment.port)
@@ -223,7 +223,7 @@ class Instances:
                     if table is not None:
                         self.imports.again(table, route.key)
                 for prefix in vrf.own_prefixes(endpoint):
-                    self.imports.decide(vrf, prefix)
+                    self.imports.decide(vrf, vrf.record(prefix))
             self._await(endpoint)
 
     def _set_access(self, endpoint: Endpoint) -> None:
@@ -276,19 +276,19 @@ class Instances:
             del self.labels[group.label]
             self._label_numbers.free(group.label)
 
-    def _set_own(self, endpoint: Endpoint, before: tuple[Prefix, ...]) -> None:
-        """The prefixes that lead to the endpoint in its own VRF are no longer ``before`` but those of now."""
+    def _set_own(self, endpoint: Endpoint, before: list[ForwardKey]) -> None:
+        """The records that lead to the endpoint in its own VRF are no longer ``before`` but those of now."""
         vrf = endpoint.vrf
-        now = vrf.own_prefixes(endpoint)
-        for prefix in before:
-            if prefix not in now:
-                del vrf.own[prefix][endpoint]
-                if not vrf.own[prefix]:
-                    del vrf.own[prefix]
-        for prefix in now:
-            vrf.own.setdefault(prefix, {})[endpoint] = None
-        for prefix in dict.fromkeys((*before, *now)):
-            self.imports.decide(vrf, prefix)
+        now = [vrf.record(prefix) for prefix in vrf.own_prefixes(endpoint)]
+        for record in before:
+            if record not in now:
+                del vrf.own[record][endpoint]
+                if not vrf.own[record]:
+                    del vrf.own[record]
+        for record in now:
+            vrf.own.setdefault(record, {})[endpoint] = None
+        for record in dict.fromkeys((*before, *now)):
+            self.imports.decide(vrf, record)
 
     def _await(self, endpoint: Endpoint) -> None:
         """Announce the endpoint as soon as its records are in effect: now, or when the dataplane has confirmed them."""
@@ -324,7 +324,7 @@ class Instances:
                 keys.append(endpoint.access.key)
             if endpoint.group is not None and len(endpoint.group.endpoints) == 1:
                 keys.append(endpoint.group.key)
-            before = vrf.own_prefixes(endpoint)
+            before = [vrf.record(prefix) for prefix in vrf.own_prefixes(endpoint)]
             group, endpoint.group = endpoint.group, None
             self._do_not_await(endpoint)
             self._origination.refresh(endpoint)
@@ -334,8 +334,7 @@ class Instances:
             self._leave_port(endpoint)
             vrf.leave(endpoint)
             self._set_own(endpoint, before)
-            forwards = [ForwardKey(vrf.number, prefix) for prefix in before]
-            keys += [forward for forward in forwards if forward not in self.tracker.desired]
+            keys += [record for record in before if record not in self.tracker.desired]
             self._rds.free(endpoint.rd_number)
             if not vrf.endpoints:
                 if vrf.fallback_key in self.tracker.desired:

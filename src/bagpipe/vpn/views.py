@@ -158,13 +158,18 @@ def _route_values(family: Family, attributes: Attributes, source: str) -> Plain:
 def _paths(instances: Instances, vrf: Vrf, prefix: Prefix) -> list[tuple[str, Bundle]]:
     codec = CODECS[VPNV4 if prefix.version == 4 else VPNV6]
     wanted = vrf.imports | vrf.readvertise_from
-    present = {*keys_of(vrf.routes.get(prefix)), *keys_of(vrf.sources.get(prefix))}
+    present = {*keys_of(vrf.routes.get(vrf.record(prefix))), *keys_of(vrf.sources.get(prefix))}
     found = []
     for bundle, key in instances.imports.bundles(prefix, tuple(sorted(present)), wanted):
         if bundle.source.origin.is_local and instances.imports.resolver.is_own(vrf, bundle, key):
             continue
         found.append((str(codec.decode(bundle.table.shape, key, bundle.routes[key])), bundle))
     return found
+
+
+def received_prefixes(vrf: Vrf) -> list[Prefix]:
+    """The prefixes of all routes of others that the instance imports or readvertises, in order."""
+    return sorted({*vrf.sources, *(record.prefix for record in vrf.routes)})
 
 
 def received_routes(instances: Instances, vrf: Vrf, prefixes: Iterable[Prefix] | None = None) -> list[Plain]:
@@ -174,7 +179,7 @@ def received_routes(instances: Instances, vrf: Vrf, prefixes: Iterable[Prefix] |
     """
     return [
         {text: _route_values(bundle.table.family, bundle.attributes, bundle.source.origin.name)}
-        for prefix in (sorted({*vrf.routes, *vrf.sources}) if prefixes is None else prefixes)
+        for prefix in (received_prefixes(vrf) if prefixes is None else prefixes)
         for text, bundle in _paths(instances, vrf, prefix)
     ]
 
@@ -185,7 +190,7 @@ def best_routes(instances: Instances, vrf: Vrf, prefixes: Iterable[Prefix] | Non
     ``prefixes``: those of these alone.
     """
     found: Plain = {}
-    for prefix in sorted({*vrf.routes, *vrf.own}) if prefixes is None else prefixes:
+    for prefix in vrf.prefixes() if prefixes is None else prefixes:
         best: list[Plain] = []
         for candidate in instances.imports.used(vrf, prefix):
             if candidate.bundle is None:
@@ -241,5 +246,5 @@ def routes(instances: Instances, vrf: Vrf) -> list[Plain]:
                 for each in competition(vrf, prefix, instances.imports)
             ],
         }
-        for prefix in sorted({*vrf.routes, *vrf.own})
+        for prefix in vrf.prefixes()
     ]

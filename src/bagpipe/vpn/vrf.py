@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from bagpipe.dataplane.model import Address, Fallback, FallbackKey, Prefix
+from bagpipe.dataplane.model import Address, Fallback, FallbackKey, ForwardKey, Prefix
 from bagpipe.identifiers import MacAddress, RouteDistinguisher, RouteTarget
 from bagpipe.vpn.attachment import AttractTraffic, EndpointKey, InstanceSpec, Readvertise
 from bagpipe.vpn.endpoint import Endpoint, LabelGroup, PortAccess
@@ -52,9 +52,10 @@ class Vrf:
     """A VPN instance of type IP VPN.
 
     ``redirect_target`` is set for an instance that exists only because packets are steered into it. ``routes`` are the
-    keys of imported routes by prefix, ``sources`` those that match ``readvertise``; ``own`` are the endpoints (and
-    static routes through them) by prefix. ``unusable`` counts candidates that this node has no way to reach, and
-    ``readvertised`` has for each IP version the prefixes told on, with their route target records.
+    keys of imported routes by the record of their prefix (the tracker has the same object), ``own`` the endpoints (and
+    static routes through them) and ``unusable`` counts the candidates that this node has no way to reach, both by
+    record too. ``sources`` are the keys of routes that match ``readvertise``, by prefix, and ``readvertised`` has for
+    each IP version the prefixes told on, with their route target records.
     """
 
     def __init__(self, external_id: str, number: int, rd_number: int, rd: RouteDistinguisher) -> None:
@@ -78,10 +79,10 @@ class Vrf:
         self.macs: dict[MacAddress, dict[Endpoint, None]] = {}
         self.groups: dict[tuple[MacAddress, int], LabelGroup] = {}
         self.ports: dict[str, PortAccess] = {}
-        self.routes: dict[Prefix, RibKeys] = {}
+        self.routes: dict[ForwardKey, RibKeys] = {}
         self.sources: dict[Prefix, RibKeys] = {}
-        self.own: dict[Prefix, dict[Endpoint, None]] = {}
-        self.unusable: dict[Prefix, int] = {}
+        self.own: dict[ForwardKey, dict[Endpoint, None]] = {}
+        self.unusable: dict[ForwardKey, int] = {}
         self.readvertised: dict[int, dict[Prefix, bytes]] = {4: {}, 6: {}}
 
     def found(self, spec: InstanceSpec) -> None:
@@ -114,6 +115,14 @@ class Vrf:
     def fallback_key(self) -> FallbackKey:
         """The record of the fallback."""
         return FallbackKey(self.number)
+
+    def record(self, prefix: Prefix) -> ForwardKey:
+        """The record of a prefix."""
+        return ForwardKey(self.number, prefix)
+
+    def prefixes(self) -> list[Prefix]:
+        """All that a route or an endpoint leads to, in order."""
+        return sorted([record.prefix for record in {*self.routes, *self.own}])
 
     def own_prefixes(self, endpoint: Endpoint) -> tuple[Prefix, ...]:
         """The prefixes that lead to an endpoint within this VRF."""

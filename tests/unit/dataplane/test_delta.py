@@ -56,6 +56,16 @@ def test_what_is_set_to_what_it_is_changes_nothing() -> None:
     assert not made.has_changes
 
 
+def test_many_set_at_once_are_as_if_set_one_by_one() -> None:
+    made = tracker(a=ONE, b=ONE)
+    made.set_all({A: ONE, B: TWO, C: THREE})
+    assert changed(made) == [(B, ONE, TWO), (C, None, THREE)]
+    made.settle({})
+    made.remove(C)
+    made.set_all({C: THREE})
+    assert not made.has_changes
+
+
 def test_changes_before_they_are_sent_are_one_change() -> None:
     made = tracker(a=ONE)
     put(made, A, TWO)
@@ -280,6 +290,11 @@ class Life(RuleBasedStateMachine):
     @rule(key=KEYS, value=VALUES)
     def set(self, key: Key, value: Any) -> None:
         self.tracker.set(key, value)
+
+    @rule(records=st.dictionaries(KEYS, VALUES))
+    def set_all(self, records: dict[Key, Any]) -> None:
+        self.tracker.set_all(records)
+        assert records.items() <= self.tracker.desired.items()
 
     @rule(key=KEYS)
     def remove(self, key: Key) -> None:

@@ -41,6 +41,29 @@ def test_it_forwards_nothing_and_says_so() -> None:
     assert driver.capabilities.directions == {Direction.BOTH}
 
 
+def test_what_it_need_not_keep_is_taken_to_be_there() -> None:
+    driver = MemoryDataplane(keeps=False)
+
+    assert asyncio.run(driver.adopt({ONE: VALUE}, sweep=True)) == {}
+    assert asyncio.run(driver.apply([Change(TWO, None, VALUE)])) == {}
+
+    assert driver.held == {}
+    assert asyncio.run(driver.audit({ONE: VALUE, TWO: VALUE})) == []
+    assert asyncio.run(driver.carried(TWO, VALUE)).parts == (f"{TWO}: taken",)
+    assert driver.overview() == {"reachable": True}
+
+
+def test_what_it_refuses_it_refuses_whether_it_keeps_the_rest_or_not() -> None:
+    for keeps in (True, False):
+        driver = MemoryDataplane(keeps=keeps)
+        driver.refusals = {ONE: "no"}
+        changes = [Change(ONE, None, VALUE), Change(TWO, None, VALUE)]
+
+        assert asyncio.run(driver.apply(changes)) == {ONE: "no"}
+        assert asyncio.run(driver.adopt({ONE: VALUE, TWO: VALUE}, sweep=False)) == {ONE: "no"}
+        assert driver.held == ({TWO: VALUE} if keeps else {})
+
+
 def test_a_reset_says_how_much_there_was() -> None:
     driver = MemoryDataplane()
     driver.held = {ONE: VALUE, TWO: VALUE}

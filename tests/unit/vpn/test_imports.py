@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from ipaddress import IPv4Address, ip_address
 
 import pytest
 
 from bagpipe.dataplane.model import Capabilities, Encapsulation, ForwardKey, Remote, SourceKey
+from bagpipe.rib.bundle import Bundle
 from tests.unit.rib import routes
 from tests.unit.vpn.node import DUMMY, GRE, MPLS, Node, prefix
 
@@ -300,3 +302,24 @@ def test_the_speaker_calls_the_importer_only_when_something_imported_has_changed
     assert calls == []
     node.learn(announce("10.0.1.0/24", 100), announce("10.0.3.0/24", 100))
     assert calls == [0]
+
+
+def test_routes_with_the_same_label_and_next_hop_share_what_is_kept_of_them() -> None:
+    node = node_with_red()
+    node.learn(routes.announcement("10.0.1.1", "10.0.1.2", next_hop=PE1, label=100))
+    node.learn(routes.announcement("10.0.1.3", next_hop=PE1, label=100))
+    first, *others = (node.forward("red", f"10.0.1.{last}") for last in (1, 2, 3))
+    assert first == (remote(PE1, 100),)
+    assert all(other is first for other in others)
+
+
+def test_what_is_known_of_attributes_goes_with_the_last_route_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bagpipe.vpn.imports._PLANS_KEPT", 4)
+    node = node_with_red()
+    node.learn(announce("10.0.2.0/24", 100))
+    for preference in range(100, 200):
+        node.learn(announce("10.0.1.0/24", 100, local_pref=preference))
+    gc.collect()
+    alive = [each for each in gc.get_objects() if isinstance(each, Bundle) and each.table.store is node.speaker.store]
+    assert len(alive) < 20
+    assert node.forward("red", "10.0.1.0/24") == node.forward("red", "10.0.2.0/24") == (remote(PE1, 100),)

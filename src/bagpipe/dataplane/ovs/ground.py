@@ -110,6 +110,7 @@ class Dependents:
     def __init__(self) -> None:
         self._by_need: dict[Need, dict[Key, None]] = {}
         self._needs: dict[Key, frozenset[Need]] = {}
+        self._last: frozenset[Need] = frozenset()
         self._dropped: set[bytes] = set()
 
     def note(self, key: Key, needs: frozenset[Need]) -> None:
@@ -127,7 +128,8 @@ class Dependents:
         for need in needs:
             self._by_need.setdefault(need, {})[key] = None
         if needs:
-            self._needs[key] = needs
+            # Routes of one neighbour come together: they share one set.
+            self._last = self._needs[key] = self._last if self._last == needs else needs
         else:
             self._needs.pop(key, None)
 

@@ -32,11 +32,10 @@ _SET_FIELD_HEAD = 8
 
 
 class _Way(NamedTuple):
-    """The octets before and after the label, how many it has, and what the way needs."""
+    """The octets before and after the 3 of a label, and what the way needs."""
 
     before: bytes
     after: bytes
-    size: int
     needs: frozenset[Need]
 
 
@@ -65,15 +64,12 @@ class NextHops:
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
-        self._ways: dict[Encapsulation, dict[bytes, _Way]] = {encapsulation: {} for encapsulation in Encapsulation}
-        self._gre = self._ways[Encapsulation.MPLS_GRE]
-        self._vxlan = self._ways[Encapsulation.VXLAN]
-        self._mpls = self._ways[Encapsulation.MPLS]
+        self._ways: dict[bytes, _Way] = {}
         self._destination = ground.settings.tunnel_destination
 
     def forget(self, address: bytes) -> None:
         """The MAC of a node may be another now."""
-        self._mpls.pop(address, None)
+        self._ways = {way: known for way, known in self._ways.items() if address not in known.needs}
 
     def actions(self, hop: NextHop) -> tuple[Action, ...]:
         """All but the lowering of the TTL, as in a bucket. Raises Missing."""
@@ -86,27 +82,20 @@ class NextHops:
         """The instructions of a route with this next hop alone. Raises Missing."""
         if isinstance(hop, Local):
             return pack_instructions(apply(DEC_TTL, *self.actions(hop)))
-        encapsulation = hop.encapsulation
-        if encapsulation is Encapsulation.MPLS_GRE:
-            ways = self._gre
-        elif encapsulation is Encapsulation.VXLAN:
-            ways = self._vxlan
-        else:
-            ways = self._mpls
-        way = ways.get(hop.address)
+        way = self._ways.get(hop[3:])
         if way is None:
-            way = ways[hop.address] = self._way(hop)
+            way = self._ways[hop.way] = self._way(hop)
         if way.needs:
             self._ground.asked |= way.needs
-        return way.before + hop.label.to_bytes(way.size) + way.after
+        return way.before + hop[:3] + way.after
 
     def _way(self, hop: Remote) -> _Way:
         steps = self._steps(hop)
         octets = pack_instructions(apply(DEC_TTL, *steps.before, SetField(steps.label(0)), *steps.after))
         before = sum(len(action.packed) for action in (DEC_TTL, *steps.before))
-        at = _INSTRUCTION_HEAD + before + _SET_FIELD_HEAD
+        at = _INSTRUCTION_HEAD + before + _SET_FIELD_HEAD + steps.label.size
         needs = frozenset[Need]({hop.address} if hop.encapsulation is Encapsulation.MPLS else ())
-        return _Way(octets[:at], octets[at + steps.label.size :], steps.label.size, needs)
+        return _Way(octets[: at - 3], octets[at:], needs)
 
     def _steps(self, hop: Remote) -> _Steps:
         out = Output(self._ground.exit(hop.encapsulation))

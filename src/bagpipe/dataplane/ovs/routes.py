@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bagpipe.dataplane.model import ForwardKey, Prefix
+from bagpipe.dataplane.model import ForwardKey
 from bagpipe.dataplane.openflow import FlowMod, Match, PackedFlow
 from bagpipe.dataplane.openflow import fields as f
 from bagpipe.dataplane.ovs.pipeline import WHOLE_COOKIE, cookie, destination, route_priority
 
+_SCOPE = len(ForwardKey.scope(0, 4, 0))
+
 
 class _Frame(NamedTuple):
-    """The octets of a flow-mod before the address, those after it, and the same for its removal."""
+    """The octets of a flow-mod before the address, those after it, those before it for its removal, and how many
+    octets the address has (0 for the default route, which matches none).
+    """
 
     before: bytes
     after: bytes
     removal: bytes
+    size: int
 
 
 class Routes:
@@ -26,39 +31,33 @@ class Routes:
 
     def __init__(self, table: int) -> None:
         self._table = table
-        self._frames: dict[tuple[int, int, int], _Frame] = {}
+        self._frames: dict[bytes, _Frame] = {}
 
     def addition(self, key: ForwardKey, instructions: bytes) -> PackedFlow:
         """Add or replace the flow of a route."""
-        instance, prefix = key
-        version, length, octets = prefix
-        frame = self._frames.get((instance, version, length)) or self._frame(instance, version, length)
-        if not length:
-            return PackedFlow(frame.before + frame.after + instructions)
-        address = octets.ljust(4 if version == 4 else 16, b"\0")
+        frame = self._frames.get(key[:_SCOPE]) or self._frame(key)
+        address = key[_SCOPE:].ljust(frame.size, b"\0")
         return PackedFlow(frame.before + address + frame.after + instructions)
 
     def removal(self, key: ForwardKey) -> PackedFlow:
         """Remove the flow of a route."""
-        instance, prefix = key
-        frame = self._frames.get((instance, prefix.version, prefix.length))
-        frame = frame or self._frame(instance, prefix.version, prefix.length)
-        return PackedFlow(frame.removal + (prefix.address if prefix.length else b"") + frame.after)
+        frame = self._frames.get(key[:_SCOPE]) or self._frame(key)
+        address = key[_SCOPE:].ljust(frame.size, b"\0")
+        return PackedFlow(frame.removal + address + frame.after)
 
     def match(self, key: ForwardKey) -> Match:
         """What a packet that takes the route has."""
         return Match.of(f.REG[0](key.instance), *destination(key.prefix))
 
-    def _frame(self, instance: int, version: int, length: int) -> _Frame:
-        zeros = Prefix(version, length, bytes((length + 7) >> 3))
-        key = ForwardKey(instance, zeros)
-        flow = FlowMod(self._table, route_priority(length), self.match(key), cookie=cookie(instance))
+    def _frame(self, key: ForwardKey) -> _Frame:
+        """The octets that the flows of all routes with the scope of ``key`` have in common."""
+        length = key.prefix.length
+        flow = FlowMod(self._table, route_priority(length), self.match(key), cookie=cookie(key.instance))
         removal = flow.removal(WHOLE_COOKIE)
         octets = flow.body
         at = _address_at(flow)
-        end = at + (len(zeros.address) if length else 0)
-        made = _Frame(octets[:at], octets[end:], removal.body[:at])
-        self._frames[instance, version, length] = made
+        size = len(key.prefix.address) if length else 0
+        made = self._frames[key[:_SCOPE]] = _Frame(octets[:at], octets[at + size :], removal.body[:at], size)
         return made
 
 
