@@ -508,3 +508,27 @@ def test_gre_is_off_when_the_operator_says_so() -> None:
     assert off.encapsulations == (Encapsulation.MPLS,)
     assert replace(off, mpls_over_gre=True).encapsulations == (Encapsulation.MPLS_GRE,)
     assert replace(off, mpls_over_gre=None, vxlan_encap=True).encapsulations == (Encapsulation.MPLS, VXLAN)
+
+
+def test_a_tunnel_port_of_neutron_that_takes_our_vxlan_packets_is_named_in_the_log(
+    ovs: OpenVSwitch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # given Neutron's tunnel to another node, with our local address and the UDP port that everybody has
+    tunnel = "type=vxlan options:local_ip=192.0.2.1 options:remote_ip=192.0.2.2 options:key=flow options:in_key=flow"
+    ovs.add_bridge("br-tun")
+    ovs.vsctl(*f"add-port br-tun vxlan-c0000202 -- set interface vxlan-c0000202 {tunnel}".split())
+
+    async def warnings_with(**more: object) -> object:
+        async with driving(settings(ovs, **more)) as driven:
+            await driven.until(lambda: driven.is_ready, "the driver is ready")
+            await driven.want({DeliveryKey(100): Delivery(1, TAP1, MAC, 4)})
+            return driven.driver.overview()["warnings"]
+
+    try:
+        # when our tunnels have the same port, then it is said; when they have one of their own, nothing is
+        (told,) = asyncio.run(warnings_with())  # type: ignore[misc]
+        assert "192.0.2.2" in told and "vxlan-c0000202" in told and "br-tun" in told and "vxlan_port" in told
+        assert [record.getMessage() for record in caplog.records if "br-tun" in record.getMessage()] == [told]
+        assert asyncio.run(warnings_with(vxlan_port=4790)) == []
+    finally:
+        ovs.vsctl("del-br", "br-tun")

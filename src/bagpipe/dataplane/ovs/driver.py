@@ -69,6 +69,7 @@ class OvsDataplane:
         self._plugged: set[str] = set()
         self._is_over = False
         self._patient_until = 0.0
+        self._warned: set[str] = set()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -251,6 +252,7 @@ class OvsDataplane:
         """Touch only what differs from ``desired``."""
         async with self._lock:
             self._check_ready()
+            self._warn_of_clashes()
             changes = [Change(key, None, value) for key, value in desired.items()]
             before = self._program.dependents.addresses()
             self._program = self._lay(self._program.ground.underlay)
@@ -263,6 +265,13 @@ class OvsDataplane:
                 self._plugged |= {name for name in names if self._ports.is_ours(name)} - self._tunnel_ports()
                 await self._unplug()
             return refusals
+
+    def _warn_of_clashes(self) -> None:
+        """Say once of each tunnel of another bridge that it takes packets away from ours."""
+        for text in inspection.clashes(self.settings, self._ports):
+            if text not in self._warned:
+                self._warned.add(text)
+                _log.warning("%s", text)
 
     def _forget(self, addresses: Iterable[bytes]) -> None:
         for address in addresses:
