@@ -29,7 +29,10 @@ WAYS: dict[str, str] = {
     "MPLS in GRE": "mpls_interface = *gre*\ngre_tunnel_options = packet_type=legacy_l3",
     "MPLS in Ethernet in GRE": "mpls_interface = *gre*",
     "VXLAN": "vxlan_encap = True\nmpls_over_gre = False",
+    "MPLS in GRE on IPv6": "gre_tunnel_options = packet_type=legacy_l3\ndataplane_local_address = {six}",
+    "VXLAN on IPv6": "vxlan_encap = True\nmpls_over_gre = False\ndataplane_local_address = {six}",
 }
+"""What an operator says for each way between nodes; ``{six}`` is the IPv6 address of the node's underlay."""
 
 
 def call(namespace: str, method: str, path: str, body: object = None) -> tuple[int, Any]:
@@ -54,10 +57,11 @@ class Compute:
         self.node = node
         self.log = directory / f"{node.name}.log"
         self._configuration = directory / f"{node.name}.conf"
+        said = WAYS[way].format(six=node.addresses[1])
         self._configuration.write_text(
             f"[BGP]\nlocal_address = {node.addresses[0]}\npeers = {peers}\nmy_as = {AS}\n"
             f"[COMMON]\nstate_dir = {directory / node.name}\n"
-            f"[DATAPLANE_DRIVER_IPVPN]\ndataplane_driver = ovs\n{WAYS[way]}\narp_responder = True\n"
+            f"[DATAPLANE_DRIVER_IPVPN]\ndataplane_driver = ovs\n{said}\narp_responder = True\n"
             f"ovsdb_connection = unix:{node.ovs.directory}/db.sock\novs_run_directory = {node.ovs.directory}\n{more}"
         )
         self.program: Program | None = None
