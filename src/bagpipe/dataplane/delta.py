@@ -77,10 +77,17 @@ class Tracker:
     def _note(self, key: Key, old: Value | None, new: Value | None) -> None:
         """``desired[key]`` went from ``old`` to ``new``."""
         if key not in self._pending:
-            refusal = self.refused.get(key) if self.refused else None
-            self._pending[key] = old if refusal is None else refusal.old
+            self._pending[key] = self._before(key, old)
         elif self._pending[key] == new and not (key in self.refused or key in self._in_flight or key in self._moved):
             del self._pending[key]
+
+    def _before(self, key: Key, sent: Value | None) -> Value | None:
+        """What was programmed before a new change: ``sent``, what was desired until now, unless that was refused.
+
+        What is in flight counts as sent, though an earlier try was refused; should this one be, :meth:`settle` says so.
+        """
+        refusal = None if not self.refused or key in self._in_flight else self.refused.get(key)
+        return sent if refusal is None else refusal.old
 
     def again(self, keys: Iterable[Key]) -> None:
         """These records have to be programmed once more: something beneath them has changed."""
@@ -88,8 +95,7 @@ class Tracker:
             # Also what is not desired is noted: it may come back before the adoption in progress has ended.
             self._moved.add(key)
             if key not in self._pending and key in self.desired:
-                refusal = self.refused.get(key)
-                self._pending[key] = self.desired[key] if refusal is None else refusal.old
+                self._pending[key] = self._before(key, self.desired[key])
 
     def retry(self, keys: Iterable[Key] | None = None) -> None:
         """Send what was refused again, or only those of ``keys`` that were."""

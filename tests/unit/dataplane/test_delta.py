@@ -272,6 +272,22 @@ SOME = st.sets(KEYS)
 VALUES = st.sampled_from([ONE, TWO, THREE])
 
 
+def test_what_was_refused_once_and_is_in_flight_again_counts_as_sent() -> None:
+    # given a value that was refused and is on its way once more
+    made = tracker()
+    put(made, A, ONE)
+    made.take()
+    made.settle({A: "no"})
+    made.retry()
+    made.take()
+    # when another is wanted before the answer, which is good, and then none
+    put(made, A, TWO)
+    made.settle({})
+    made.remove(A)
+    # then what the dataplane holds has to be removed
+    assert changed(made) == [(A, ONE, None)]
+
+
 class Life(RuleBasedStateMachine):
     """A tracker and a dataplane; ``held`` is what the dataplane has, by the value and the ground it was made on."""
 
