@@ -3,13 +3,15 @@
 PYTHON ?= python3
 VENV := .venv
 REFERENCE_VENV := .venv-reference
+REFERENCE_AGENT_VENV := .venv-reference-25
 BIN := $(VENV)/bin
 
 export PYTHON
 export BAGPIPE_REFERENCE_VENV ?= $(CURDIR)/$(REFERENCE_VENV)
+export BAGPIPE_REFERENCE_AGENT_VENV ?= $(CURDIR)/$(REFERENCE_AGENT_VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv packages reference test unit lint format bench lab lab-speaker lab-show lab-down ledger clean
+.PHONY: help venv packages reference test unit lint format bench lab lab-speaker lab-show lab-down ledger config docs clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -18,11 +20,12 @@ packages:
 	@tools/debian-packages
 
 venv: packages
-	@tools/virtualenv $(VENV) --editable '.[test,lint]'
+	@tools/virtualenv $(VENV) --editable '.[neutron,test,lint,docs]'
 
 # The reference daemon (networking-bagpipe 20.0.0) and ExaBGP need old neighbours, so they live apart.
 reference: packages
 	@tools/virtualenv $(REFERENCE_VENV) networking-bagpipe==20.0.0 exabgp==4.2.21 'pyroute2<0.8' 'neutron<26' 'setuptools<80'
+	@tools/virtualenv $(REFERENCE_AGENT_VENV) networking-bagpipe==25.0.0 networking-bgpvpn==25.0.0 neutron==29.0.0 pyroute2 PyMySQL
 
 test: venv reference ## All tests, real peers included (root); ARGS='-k name' narrows them
 	@$(BIN)/python -m pytest $(ARGS)
@@ -57,5 +60,12 @@ lab-down: venv ## End the lab
 ledger: venv ## Count what rfc/ says is proven and what is a gap
 	@$(BIN)/python tools/rfc_ledger.py
 
+config: venv ## Write the samples in etc/ and docs/configuration-reference.md from the options
+	@$(BIN)/python tools/generated_configuration.py
+
+docs: venv ## The documentation as pages, in build/docs; a warning is an error
+	@$(BIN)/python -m sphinx -b html -W --keep-going -n -q -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
 clean: ## Remove the virtual environments and caches
-	rm -rf $(VENV) $(REFERENCE_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) $(REFERENCE_VENV) $(REFERENCE_AGENT_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

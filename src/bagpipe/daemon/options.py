@@ -128,9 +128,13 @@ BGP: list[cfg.Opt] = [
     cfg.StrOpt(
         "retain_routes",
         default="auto",
-        choices=["auto", "always", "never"],
+        choices=[
+            ("auto", "where the neighbour could not send them again"),
+            ("always", "also asks for every route target"),
+            ("never", "what is imported later has to be sent again"),
+        ],
         ignore_case=True,
-        help="Keep routes that no VPN of this node imports; auto: where the neighbour could not send them again.",
+        help="Keep routes that no VPN of this node imports.",
     ),
     cfg.Opt("listen", type=_list_of(_Address()), default=[], help="Addresses to accept sessions on; none by default."),
     cfg.PortOpt("listen_port", default=179, min=1, help="Port to accept sessions on."),
@@ -196,7 +200,17 @@ IPVPN_OPTIONS: list[cfg.Opt] = [
     cfg.Opt("dataplane_driver", type=_Driver("ipvpn"), default="dummy", help="dummy, ovs or linux."),
     _LOCAL,
     _INTERFACE,
-    cfg.StrOpt("mpls_over_gre", default="auto", choices=["auto", "True", "False"], ignore_case=True),
+    cfg.StrOpt(
+        "mpls_over_gre",
+        default="auto",
+        choices=[
+            ("auto", "where mpls_interface is *gre* or not set"),
+            ("True", "always"),
+            ("False", "never: on mpls_interface, or in VXLAN with vxlan_encap"),
+        ],
+        ignore_case=True,
+        help="MPLS over GRE.",
+    ),
     cfg.BoolOpt("proxy_arp", default=False, help="Answer ARP for every address."),
     cfg.BoolOpt("arp_responder", default=False, help="Answer ARP for the gateway."),
     cfg.BoolOpt("vxlan_encap", default=False, help="VXLAN as well."),
@@ -206,12 +220,22 @@ IPVPN_OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt("gre_tunnel", default="mpls_gre", help="Name of the GRE port."),
     cfg.Opt("gre_tunnel_options", type=types.List(types.String()), default=[], help="Options of the GRE port, k=v."),
     cfg.IntOpt("ovsbr_interfaces_mtu", min=68, help="MTU of the ports of the bridge."),
-    cfg.StrOpt("hash_method", default="dp_hash", choices=["dp_hash", "hash"], help="How next hops are selected."),
+    cfg.StrOpt(
+        "hash_method",
+        default="dp_hash",
+        choices=[("dp_hash", "by the hash of the datapath"), ("hash", "by hash_fields")],
+        help="How next hops are selected.",
+    ),
     cfg.IntOpt("hash_method_param", default=0, min=0, help="Parameter of the selection."),
     cfg.Opt("hash_fields", type=types.List(types.String()), default=[], help="Fields that are hashed."),
     cfg.StrOpt("ovsdb_connection", default="unix:/var/run/openvswitch/db.sock", help="Socket of the OVS database."),
     cfg.StrOpt("ovs_run_directory", default="/var/run/openvswitch", help="Where the bridges have their sockets."),
     cfg.PortOpt("vxlan_port", default=4789, min=1, help="UDP port of VXLAN, with vxlan_encap."),
+    cfg.StrOpt(
+        "vxlan_label_range",
+        default="524288:1048575",
+        help="Labels with vxlan_encap, MIN:MAX; no VNI of another VXLAN network on this host may be among them.",
+    ),
     cfg.BoolOpt("known_sources_only", default=True, help="Take tunnelled packets from known nodes only."),
 ]
 
@@ -235,3 +259,8 @@ SECTIONS: dict[str, list[cfg.Opt]] = {
     IPVPN: IPVPN_OPTIONS,
     EVPN: EVPN_OPTIONS,
 }
+
+
+def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
+    """For ``oslo.config.opts``: the groups with their options, without ``[PEER address]``, which makes a neighbour."""
+    return [(cfg.OptGroup(name), options) for name, options in [("DEFAULT", LOGGING), *SECTIONS.items()]]
