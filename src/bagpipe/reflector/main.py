@@ -114,7 +114,8 @@ def parser() -> argparse.ArgumentParser:
     add("--port", type=_number(1, 65535, "a port"), default=BGP_PORT, help="port to listen on (default 179)")
     add("--as", dest="local_as", type=_number(1, 0xFFFFFFFF, "an AS"), default=DEFAULT_AS, metavar="AS",
         help="AS of the reflector and its clients (default 64512)")  # fmt: skip
-    add("--router-id", type=_identifier, help="BGP identifier (default: an own IPv4 address)")
+    add("--router-id", type=_identifier,
+        help="BGP identifier (default: an own IPv4 address with 0 in place of its first octet)")  # fmt: skip
     add("--cluster-id", type=_identifier, help="cluster identifier, an address or a number (default: the router id)")
     add("--clients", type=_networks, default=_networks(ANYBODY), metavar="PREFIX,...",
         help=f"who may connect (default {ANYBODY})")  # fmt: skip
@@ -130,12 +131,17 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def _identifier_beside(address: IPv4Address) -> IPv4Address:
+    """An identifier that no speaker has which takes its own address, so that both can be on one host (RFC 6286)."""
+    return IPv4Address(bytes((0, *address.packed[1:]))) if any(address.packed[1:]) else address
+
+
 def read_options(argv: Sequence[str]) -> Options:
     """The options of a command line. Raises StartError, and SystemExit for what argparse refuses."""
     said = parser().parse_args(argv)
     listen: tuple[IPAddress, ...] = said.listen or _addresses(ANYWHERE)
     named = [one for one in listen if isinstance(one, IPv4Address) and not one.is_unspecified]
-    router_id = said.router_id or next(iter(named), None) or own_ipv4()
+    router_id = said.router_id or _identifier_beside(next(iter(named), None) or own_ipv4())
     speaker = SpeakerSettings(
         said.local_as, router_id, said.cluster_id, reflector=True, default_membership=said.default_membership
     )
