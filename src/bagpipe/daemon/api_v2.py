@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Query, Response
@@ -17,11 +18,12 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from bagpipe.daemon import field_values as values
 from bagpipe.daemon import vpn_glass
-from bagpipe.daemon.attachments import Statement, statement_v2, within
-from bagpipe.daemon.bodies_v2 import AttachmentBody, OwnerBody
+from bagpipe.daemon.attachments import within
+from bagpipe.daemon.bodies_v2 import AttachmentBody, OwnerBody, OwnerChangeBody
 from bagpipe.daemon.forwarding import Forwarding
 from bagpipe.daemon.http_errors import error
 from bagpipe.daemon.pieces import in_pieces
+from bagpipe.daemon.statements import Statement, statement_v2
 from bagpipe.dataplane.errors import DataplaneError
 from bagpipe.dataplane.model import Address, Key
 from bagpipe.errors import LocalMisuse
@@ -60,10 +62,11 @@ def _add_attachments(app: FastAPI, forwarding: Forwarding) -> None:
 
     @app.delete("/v2/attachments/{name:path}", summary="Detach")
     async def delete(name: str, wait: float = Wait) -> Response:
-        if (unknown := _known(forwarding, name)) is not None:
+        unknown = _known(forwarding, name)
+        if unknown is not None and forwarding.attachments.departures.get(name) is None:
             return unknown
         left = await forwarding.settle(forwarding.remove([name]), wait)
-        return JSONResponse({"id": name, **_removal(left)})
+        return JSONResponse({"id": name, **_removal(left)}, HTTPStatus.ACCEPTED if left else HTTPStatus.OK)
 
 
 def _known(forwarding: Forwarding, name: str) -> Response | None:
@@ -94,8 +97,29 @@ def _add_owners(app: FastAPI, forwarding: Forwarding) -> None:
     async def replace(owner: str, body: OwnerBody, wait: float = Wait) -> Response:
         values.text(owner, "owner")
         put = [_owned(owner, name, one.plain()) for name, one in body.attachments.items()]
-        await forwarding.settle(forwarding.replace_owner(owner, put), wait)
-        return JSONResponse(view(owner))
+        left = await forwarding.settle(forwarding.replace_owner(owner, put), wait)
+        return JSONResponse({**view(owner), **_leaving(forwarding, left)})
+
+    @app.patch("/v2/owners/{owner}/attachments", summary="Change some of what an owner attaches")
+    async def amend(owner: str, body: OwnerChangeBody, wait: float = Wait) -> Response:
+        values.text(owner, "owner")
+        put = [_owned(owner, name, one.plain()) for name, one in body.attachments.items() if one is not None]
+        remove = [name for name, one in body.attachments.items() if one is None]
+        left = await forwarding.settle(forwarding.amend_owner(owner, put, remove), wait)
+        told = {one.id: attachments.stated.get(one.id) for one in put}
+        views = {name: None if one is None else attachment_view(forwarding, one) for name, one in told.items()}
+        return JSONResponse({"attachments": {**views, **dict.fromkeys(remove)}, **_leaving(forwarding, left)})
+
+
+def _leaving(forwarding: Forwarding, left: Mapping[Key, str]) -> dict[str, object]:
+    """Those that a change has removed and that are not known to be gone, with the reason; nothing if there are none."""
+    told = {
+        one.statement.id: f"{key}: {left[key]}"
+        for one in forwarding.attachments.departures
+        for key in one.keys
+        if key in left
+    }
+    return {"leaving": told} if told else {}
 
 
 def _owned(owner: str, name: str, body: dict[str, Any]) -> Statement:

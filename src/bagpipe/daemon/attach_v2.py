@@ -90,6 +90,7 @@ def _instance(body: dict[str, Any]) -> InstanceSpec:
         gateway=None if gateway is None else values.address(gateway, "instance.gateway"),
         description=None if description is None else str(values.json_value(description, "instance.description")),
         fallback=_fallback(body.get("fallback")),
+        ends_fallback="fallback" in body and body["fallback"] is None,
         readvertise=_readvertise(body.get("readvertise")),
         attract=_attract(body.get("attract_traffic")),
         static_routes=values.prefixes(body.get("static_routes") or [], "instance.static_routes"),
@@ -102,12 +103,14 @@ def _instance(body: dict[str, Any]) -> InstanceSpec:
 
 def _port(body: dict[str, Any]) -> Port:
     number, interface, vlan = body.get("number"), body.get("interface"), body.get("vlan")
+    source = body.get("source_mac")
     return Port(
         name=values.text(_need(body, "name", "port.name"), "port.name"),
         number=None if number is None else values.integer(number, "port.number", 1, values.LAST_OPENFLOW_PORT),
         interface=None if interface is None else values.text(interface, "port.interface"),
         vlan=None if vlan is None else values.integer(vlan, "port.vlan", 1, 4094),
         plugged=values.boolean(body.get("plugged", True), "port.plugged"),
+        source=None if source is None else values.mac(source, "port.source_mac"),
     )
 
 

@@ -72,6 +72,7 @@ class PortBody(_Body):
     number: int | None = Field(None, description="OpenFlow port, if the caller knows it")
     interface: str | None = Field(None, description="name on the bridge, if it is not `name`")
     vlan: int | None = None
+    source_mac: str | None = Field(None, description="only frames of this MAC enter the VPN here")
     plugged: bool = Field(True, description="somebody else puts it on the bridge and takes it off")
 
 
@@ -99,3 +100,9 @@ class OwnerBody(_Body):
     """All that an owner attaches, by id."""
 
     attachments: dict[str, AttachmentBody]
+
+
+class OwnerChangeBody(_Body):
+    """What changes of what an owner attaches, by id; null removes."""
+
+    attachments: dict[str, AttachmentBody | None]
