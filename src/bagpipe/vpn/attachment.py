@@ -51,9 +51,10 @@ class InstanceSpec:
     """The VPN instance an attachment belongs to.
 
     ``import_rts``, ``export_rts``, ``fallback`` and the descriptions hold for the whole instance and are those of the
-    latest attachment; a ``fallback`` or ``description`` of None leaves the present one. ``gateway``, ``readvertise``,
-    ``attract`` and ``static_routes`` count when the instance is created (networking-bagpipe). ``route_distinguisher``
-    None: this node chooses one.
+    latest attachment; a ``fallback`` or ``description`` of None leaves the present one (but for ``ends_fallback``:
+    there is to be none). ``gateway``, ``readvertise``,
+    ``attract`` and ``static_routes`` as well; None or none leaves the present ones. ``route_distinguisher`` counts when
+    the instance is created; None: this node chooses one.
     """
 
     external_id: str
@@ -63,6 +64,7 @@ class InstanceSpec:
     gateway: Address | None = None
     description: str | None = None
     fallback: FallbackRecord | None = None
+    ends_fallback: bool = False
     readvertise: Readvertise | None = None
     attract: AttractTraffic | None = None
     static_routes: tuple[Prefix, ...] = ()

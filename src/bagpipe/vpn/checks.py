@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from bagpipe.dataplane.model import Port
 from bagpipe.errors import LocalMisuse
+from bagpipe.identifiers import MacAddress
 from bagpipe.vpn.attachment import Attachment, AttractTraffic, InstanceSpec, InstanceType
 from bagpipe.vpn.endpoint import PortAccess, announced_prefix, gives_traffic, takes_traffic
 from bagpipe.vpn.settings import VpnSettings
@@ -16,12 +17,12 @@ REDIRECT_PREFIX = "redirect-to-ipvpn-"
 
 _U32 = 0xFFFFFFFF
 
-Place = tuple[int | str, int | None]
+Place = tuple[int | str, int | None, MacAddress | None]
 
 
 def place_of(port: Port) -> Place:
     """Where a port is on the bridge, whatever it is called."""
-    return (port.number if port.number is not None else port.on_bridge), port.vlan
+    return (port.number if port.number is not None else port.on_bridge), port.vlan, port.source
 
 
 def check_alone(attachment: Attachment, settings: VpnSettings) -> None:

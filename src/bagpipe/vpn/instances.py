@@ -16,7 +16,7 @@ from zlib import crc32
 from bagpipe.dataplane.delta import Tracker
 from bagpipe.dataplane.model import Address, ForwardKey, Key, Port
 from bagpipe.errors import LocalMisuse
-from bagpipe.identifiers import MAXIMUM_LABEL, RouteDistinguisher, RouteTarget
+from bagpipe.identifiers import RouteDistinguisher, RouteTarget
 from bagpipe.rib.bundle import Origin, Source
 from bagpipe.rib.store import Store
 from bagpipe.vpn.allocation import Allocator
@@ -34,7 +34,6 @@ from bagpipe.vpn.vrf import Vrf
 
 __all__ = ["Announcer", "Attached", "Detached", "EndpointState", "Instances", "Lookup", "VpnSettings"]
 
-_FIRST_LABEL = 16
 _LAST_INSTANCE = 0x7FFFFF
 _REDIRECTS = (0x800000, 0xFFFFFF)
 """The numbers of instances that flows redirect to: chosen by their target, so that they survive a restart."""
@@ -80,7 +79,7 @@ class Instances:
         self._numbers = Allocator("instances", 1, _LAST_INSTANCE)
         self._redirect_numbers = Allocator("redirect instances", *_REDIRECTS)
         self._rds = Allocator("route distinguishers", 0, _LAST_RD)
-        self._label_numbers = Allocator("labels", _FIRST_LABEL, MAXIMUM_LABEL)
+        self._label_numbers = Allocator("labels", *settings.capabilities.labels)
         self._port_names: dict[str, PortAccess] = {}
         self._places: dict[Place, PortAccess] = {}
         self._waiting: dict[Key, dict[Endpoint, None]] = {}
@@ -145,7 +144,6 @@ class Instances:
         rd_number = self._rds.allocate(wanted)
         rd = rd if rd is not None else self._rd(rd_number)
         vrf = self.instances[spec.external_id] = Vrf(spec.external_id, number, rd_number, rd)
-        vrf.found(spec)
         return vrf
 
     def _describe(self, vrf: Vrf, spec: InstanceSpec) -> None:
@@ -156,15 +154,39 @@ class Instances:
             vrf.fallback = spec.fallback
             if self.settings.capabilities.fallback:
                 self.tracker.set(vrf.fallback_key, spec.fallback)
+        elif spec.ends_fallback and vrf.fallback is not None:
+            vrf.fallback = None
+            self.tracker.remove(vrf.fallback_key)
         if spec.export_rts != vrf.export_rts:
             vrf.export_rts = spec.export_rts
             for endpoint in vrf.endpoints.values():
                 self._origination.refresh(endpoint)
             for record in vrf.own:
                 self.imports.decide(vrf, record)
+        if spec.gateway is not None and spec.gateway != vrf.gateway:
+            vrf.gateway = spec.gateway
+            for access in vrf.ports.values():
+                self.tracker.set(access.key, access.access)
         vrf.import_rts = spec.import_rts
+        is_told_anew = self._take_static_routes(vrf, spec)
+        if spec.readvertise is not None and spec.readvertise != vrf.readvertise:
+            vrf.readvertise, is_told_anew = spec.readvertise, True
+        if spec.attract is not None and spec.attract != vrf.attract:
+            vrf.attract, is_told_anew = spec.attract, True
         sources: frozenset[RouteTarget] = vrf.readvertise.from_rts if vrf.readvertise is not None else frozenset()
         self._retarget(vrf, spec.import_rts, sources)
+        if is_told_anew:
+            self._origination.restate(vrf)
+
+    def _take_static_routes(self, vrf: Vrf, spec: InstanceSpec) -> bool:
+        if not spec.static_routes:
+            return False
+        before = {each: [vrf.record(prefix) for prefix in vrf.own_prefixes(each)] for each in vrf.endpoints.values()}
+        if not vrf.take_static_routes(spec.static_routes):
+            return False
+        for endpoint, records in before.items():
+            self._set_own(endpoint, records)
+        return True
 
     def _retarget(self, vrf: Vrf, imports: frozenset[RouteTarget], sources: frozenset[RouteTarget]) -> None:
         packed = frozenset(target.packed for target in imports), frozenset(target.packed for target in sources)

@@ -69,6 +69,17 @@ class Origination:
         if endpoint.vrf.attract is not None:
             self._exports.put(endpoint.vrf, self._flows(endpoint.vrf, endpoint.vrf.attract))
 
+    def restate(self, vrf: Vrf) -> None:
+        """What the VRF readvertises, attracts or routes statically is another: offer all of it anew."""
+        for version in (4, 6):
+            vrf.readvertised[version] = {}
+        for prefix in vrf.sources:
+            records = self._best_records(vrf, prefix)
+            if records is not None:
+                vrf.readvertised[prefix.version][prefix] = records
+        for endpoint in vrf.endpoints.values():
+            self.refresh(endpoint)
+
     def _routes(self, endpoint: Endpoint) -> Routes:
         vrf = endpoint.vrf
         routes: Routes = {}

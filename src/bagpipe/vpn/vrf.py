@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 from bagpipe.dataplane.model import Address, Fallback, FallbackKey, ForwardKey, Prefix
 from bagpipe.identifiers import MacAddress, RouteDistinguisher, RouteTarget
-from bagpipe.vpn.attachment import AttractTraffic, EndpointKey, InstanceSpec, Readvertise
+from bagpipe.vpn.attachment import AttractTraffic, EndpointKey, Readvertise
 from bagpipe.vpn.endpoint import Endpoint, LabelGroup, PortAccess
 
 RibKeys = bytes | tuple[bytes, ...]
@@ -85,12 +86,13 @@ class Vrf:
         self.unusable: dict[ForwardKey, int] = {}
         self.readvertised: dict[int, dict[Prefix, bytes]] = {4: {}, 6: {}}
 
-    def found(self, spec: InstanceSpec) -> None:
-        """Take what counts only when the instance is created."""
-        self.gateway = spec.gateway
-        self.readvertise = spec.readvertise
-        self.attract = spec.attract
-        self.static_routes = tuple(sorted(set(spec.static_routes)))
+    def take_static_routes(self, prefixes: Iterable[Prefix]) -> bool:
+        """Have these static routes; whether that changes anything."""
+        stated = tuple(sorted(set(prefixes)))
+        if stated == self.static_routes:
+            return False
+        self.static_routes = stated
+        return True
 
     def enter(self, endpoint: Endpoint) -> None:
         """An endpoint is attached; nothing changes if it was."""

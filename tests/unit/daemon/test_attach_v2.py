@@ -32,6 +32,13 @@ def test_each_address_makes_an_endpoint() -> None:
     assert (four.local_pref, four.order) == (100, 0)
 
 
+def test_a_fallback_of_null_is_to_end_and_one_left_out_is_not() -> None:
+    (left_out,) = read_statement("port-1", {**BASE, "addresses": ["10.0.0.2"]})
+    instance = {**BASE["instance"], "fallback": None}
+    (null,) = read_statement("port-1", {**BASE, "addresses": ["10.0.0.2"], "instance": instance})
+    assert (left_out.instance.ends_fallback, null.instance.ends_fallback) == (False, True)
+
+
 def test_what_the_models_take_the_reader_takes() -> None:
     body = {
         **BASE,
@@ -51,13 +58,20 @@ def test_what_the_models_take_the_reader_takes() -> None:
                 "static_destinations": ["10.8.0.0/16"],
             },
         },
-        "port": {"name": "tap1", "number": 3, "interface": "qvo1", "vlan": 12, "plugged": False},
+        "port": {
+            "name": "tap1",
+            "number": 3,
+            "interface": "qvo1",
+            "vlan": 12,
+            "plugged": False,
+            "source_mac": "00:00:00:00:00:05",
+        },
         "direction": "to-port",
         "description": {"x": [1]},
     }
     (one, _) = read_statement("port-1", AttachmentBody.model_validate(body).plain())
 
-    assert one.port == Port("tap1", 3, "qvo1", 12, False)
+    assert one.port == Port("tap1", 3, "qvo1", 12, False, MacAddress(bytes((0, 0, 0, 0, 0, 5))))
     assert one.instance.fallback == Fallback(MacAddress(bytes(5) + b"\1"), MacAddress(bytes(5) + b"\2"), 4, 7)
     assert str(one.instance.route_distinguisher) == "64512:99"
     assert [str(prefix) for prefix in one.instance.static_routes] == ["10.9.0.0/16"]
@@ -79,6 +93,7 @@ FLAWS: dict[str, dict[str, Any]] = {
         "instance": {"id": "a", "attract_traffic": {"redirect_rts": [], "classifier": {"source_port": 1}}}
     },
     "port.vlan": {"port": {"name": "a", "vlan": 0}},
+    "port.source_mac": {"port": {"name": "a", "source_mac": "00:00"}},
     "port.name": {"port": {"name": "\n"}},
     "local_pref": {"local_pref": 2**32},
     "owner": {"owner": "\x00"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -57,6 +58,39 @@ def test_a_route_is_told_on_with_its_targets_on_record_and_goes_with_its_source(
     assert node.forward("chain", "40.0.0.0/24") is None
     node.learn(routes.withdrawal("40.0.0.0/24"))
     assert own(node) == {}
+
+
+def test_what_is_told_on_follows_the_latest_attachment() -> None:
+    restated, fresh = Node(), Node()
+    for node in (restated, fresh):
+        node.learn(
+            announce("40.0.0.0/24", 100, rt=(1, 5)), announce("41.0.0.0/24", 100, rt=(2,)), announce("42.0.0.0/24", 100)
+        )
+    readvertising(restated, sources=(1,), to=(9,))
+    before = own(restated)
+    for sources, to in (((1,), (8,)), ((2, 5), (8,)), ((1, 2), (5,))):
+        readvertising(restated, sources=sources, to=to)
+        assert own(restated) != before
+        before = own(restated)
+    readvertising(fresh, sources=(1, 2), to=(5,))
+    assert own(restated) == own(fresh)
+    assert set(own(fresh)) == {f"192.0.2.11:1:4{last}.0.0.0/24 label 16" for last in (0, 1, 2)}
+    assert restated.imported == fresh.imported == {"64512:1", "64512:2"}
+    # An attachment that does not speak of it changes nothing of it.
+    restated.attach("chain", "10.0.0.7", 7, imports=(), exports=())
+    assert own(restated) == own(fresh)
+
+
+def test_what_is_attracted_and_routed_statically_follows_the_latest_attachment() -> None:
+    restated, fresh = Node(), Node()
+    other = replace(ATTRACT, static_destinations=(prefix("20.0.0.0/24"), prefix("31.0.0.0/24")), to_rts=rts(300))
+    spec = {"attract": other, "static_routes": (prefix("50.0.0.0/24"),)}
+    for first in ({"attract": ATTRACT, "static_routes": (prefix("51.0.0.0/24"),)}, spec):
+        restated.attach("service", "10.0.0.7", 7, exports=(198,), imports=(99,), spec=first)
+    fresh.attach("service", "10.0.0.7", 7, exports=(198,), imports=(99,), spec=spec)
+    assert restated.told() == fresh.told()
+    assert restated.tracker.desired == fresh.tracker.desired
+    assert restated.hops("service", "50.0.0.0/24") and restated.forward("service", "51.0.0.0/24") is None
 
 
 def test_each_endpoint_of_the_right_ip_version_tells_a_route_on() -> None:

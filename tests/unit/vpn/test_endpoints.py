@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -306,6 +307,10 @@ def test_the_fallback_is_kept_until_another_is_given_and_goes_with_the_instance(
     assert node.tracker.desired[FallbackKey(1)] == first
     node.attach("red", "10.0.0.3", 3, spec={"fallback": second})
     assert node.tracker.desired[FallbackKey(1)] == second
+    node.attach("red", "10.0.0.3", 3, spec={"ends_fallback": True})
+    assert FallbackKey(1) not in node.tracker.desired
+    node.attach(spec={"fallback": first})
+    assert node.tracker.desired[FallbackKey(1)] == first
     node.detach()
     node.detach("red", "10.0.0.3", 3)
     assert node.tracker.desired == {}
@@ -389,6 +394,16 @@ def test_a_port_may_be_in_several_instances_if_its_traffic_enters_one() -> None:
     node.attach("prefix", "40.0.0.0/24", 2, direction=Direction.TO_PORT, advertise_subnet=True, exports=(3,))
     assert "192.0.2.11:3:40.0.0.0/24 label 17" in node.told()
     assert [each for each in node.tracker.desired if isinstance(each, AccessKey)] == [AccessKey(TAP2)]
+
+
+def test_a_place_on_the_bridge_may_be_in_several_instances_told_apart_by_the_source_of_its_frames() -> None:
+    node = Node()
+    node.attach()
+    alone = replace(TAP2, name="tap2 of 3", source=mac(3))
+    node.attach("blue", "10.0.0.3", 3, port=alone, imports=(2,), exports=(2,))
+    assert {each for each in node.tracker.desired if isinstance(each, AccessKey)} == {AccessKey(TAP2), AccessKey(alone)}
+    with pytest.raises(LocalMisuse, match="red"):
+        node.attach("green", "10.0.0.4", 4, port=replace(TAP2, name="other"))
 
 
 @pytest.mark.parametrize(("instance", "ip"), [("nope", "10.0.0.2"), ("red", "10.0.0.3"), ("red", "10.0.0.2/24")])
