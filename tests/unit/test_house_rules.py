@@ -59,8 +59,8 @@ DOORS: dict[str, frozenset[str]] = {
     "pydantic": frozenset({"daemon"}),
     "uvicorn": frozenset({"daemon"}),
     "prometheus_client": frozenset({"daemon"}),
-    "oslo_config": frozenset({"daemon"}),
-    "oslo_log": frozenset({"daemon"}),
+    "oslo_config": frozenset({"daemon", "neutron"}),
+    "oslo_log": frozenset({"daemon", "neutron"}),
     "sqlite3": frozenset({"daemon"}),
     "click": frozenset({"cli"}),
     "rich": frozenset({"cli", "lab"}),
@@ -72,6 +72,9 @@ DOORS: dict[str, frozenset[str]] = {
     "neutron_lib": frozenset({"neutron"}),
     "networking_bgpvpn": frozenset({"neutron"}),
     "oslo_messaging": frozenset({"neutron"}),
+    "oslo_versionedobjects": frozenset({"neutron"}),
+    "sqlalchemy": frozenset({"neutron"}),
+    "httpx": frozenset({"neutron"}),
     "exabgp": frozenset(),
 }
 

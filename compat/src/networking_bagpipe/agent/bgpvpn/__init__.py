@@ -1,0 +1,1 @@
+"""What servers tell agents older than Queens about BGP VPNs."""

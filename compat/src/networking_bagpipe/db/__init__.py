@@ -1,0 +1,1 @@
+"""The database branch of networking-bagpipe."""

@@ -1,0 +1,1 @@
+"""Where neutron-db-manage finds the branch."""

@@ -1,0 +1,1 @@
+"""The revisions of networking-bagpipe, Liberty to 2025.1."""

@@ -1,0 +1,1 @@
+"""Drivers of networking-bgpvpn's service plugin on Neutron servers."""
