@@ -23,6 +23,7 @@ from bagpipe.dataplane.openflow import Bridge, BridgeEvent, Ours, Touched
 from bagpipe.dataplane.openflow.fields import IPV4_DST
 from bench import inputs
 from bench.cases import Latency, Received, _check_counter, _drain, _losses, _percentile, _send_and_settle
+from bench.flow_observer import FlowObserver
 from bench.lab import SENDER_ADDRESS, Lab
 from bench.programs.program import Forwarder
 from bench.programs.running import Running
@@ -36,6 +37,7 @@ VRF = "bench"
 _PAUSE = 0.02
 _PROBE_INTERVAL = 0.02
 _POLL = 0.005
+_SILENCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,32 @@ def update_to_flow(lab: Lab, program: Forwarder, probes: int, limit: float) -> L
         sender = _ready(lab, program, running, 100)
         seen = asyncio.run(_probe(sender, switch.target(BRIDGE), probes, Watch(running, limit)))
         return Latency(len(seen), 0, _percentile(seen, 50), _percentile(seen, 99), None, None)
+
+
+def updates_to_flows(lab: Lab, program: Forwarder, routes: int, limit: float) -> Latency:
+    """Time each of ``routes`` routes that come at once, from the sending of its own UPDATE to its flow.
+
+    Raises ``Unavailable``, ``Failed`` or ``OverBudget``.
+    """
+    population = inputs.routes(routes)
+    messages = inputs.packed(routes, inputs.ENCAPSULATION_GRE)
+    with _switch(program) as switch, Running(lab, program, [SENDER_ADDRESS]) as running, _losses(running):
+        sender = _ready(lab, program, running, routes)
+        with FlowObserver(switch.target(BRIDGE).removeprefix("unix:")) as observer:
+            watch = Watch(running, limit)
+            moments = []
+            for message in messages:
+                moments.append(time.perf_counter())
+                sender.send(message)
+            heard = -1
+            while observer.count() != heard or len(observer.seen()) < routes:
+                heard = observer.count()
+                watch.spent()
+                sender.read()
+                time.sleep(_SILENCE)
+            seen = observer.seen()
+    took = [seen[route.prefix] - moments[place // inputs.BLOCK] for place, route in enumerate(population)]
+    return Latency(routes, 0, _percentile(took, 50), _percentile(took, 99), None, None)
 
 
 async def _probe(sender: Session, target: str, probes: int, watch: Watch) -> list[float]:

@@ -23,19 +23,31 @@ _MOST_ROUTES = {
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Routes of the small and the large receive cases, observers of the reflection, probes; limits in seconds."""
+    """Routes of the small and the large receive cases, observers of the reflection, probes, routes of the bursts and of
+    those whose latency is told apart; limits in seconds.
+    """
 
     routes: int = 100_000
     large: int = 500_000
     observers: tuple[int, ...] = (1, 10, 100)
     probes: int = 300
     bursts: tuple[int, ...] = (1_000, 10_000, 50_000, 100_000)
+    together: tuple[int, ...] = (1_000, 50_000)
     rounds: int = 3
     limit: float = 90.0
 
 
 FULL = Sizes()
-QUICK = Sizes(routes=50_000, large=100_000, observers=(1, 10), probes=100, bursts=(1_000, 10_000), rounds=1, limit=20.0)
+QUICK = Sizes(
+    routes=50_000,
+    large=100_000,
+    observers=(1, 10),
+    probes=100,
+    bursts=(1_000, 10_000),
+    together=(1_000,),
+    rounds=1,
+    limit=20.0,
+)
 
 Run = Callable[[Lab, Entry], Outcome]
 
@@ -65,6 +77,9 @@ def all_cases(sizes: Sizes) -> list[Case]:
 
     def burst(routes: int) -> Run:
         return lambda lab, entry: forwarding.forwarded(lab, _forwarder(entry), routes, limit)
+
+    def each(routes: int) -> Run:
+        return lambda lab, entry: forwarding.updates_to_flows(lab, _forwarder(entry), routes, limit)
 
     found = [
         Case("receive-packed", f"receive and withdraw, packed, {_short(small)}", receive("packed", small, True)),
@@ -96,6 +111,9 @@ def all_cases(sizes: Sizes) -> list[Case]:
             lambda lab, entry: forwarding.update_to_flow(lab, _forwarder(entry), sizes.probes, limit),
         )
     )
+    found += [
+        Case(f"flow-latency-{n}", f"UPDATEs of {n:,} routes at once, each to its flow", each(n)) for n in sizes.together
+    ]
     found += [Case(f"flows-{n}", f"a burst of {n:,} routes to flows", burst(n)) for n in sizes.bursts]
     found += [
         Case("restart-stopped", "restarted after SIGTERM", lambda lab, entry: restart.restarted(signal.SIGTERM)),

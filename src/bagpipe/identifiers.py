@@ -15,7 +15,8 @@ from typing import Self
 
 from bagpipe.errors import LocalMisuse
 
-MAXIMUM_LABEL = 0xFFFFF
+MINIMUM_LABEL, MAXIMUM_LABEL = 16, 0xFFFFF
+"""Labels that can be given out: RFC 3032 section 2.1 reserves those below."""
 MAXIMUM_VNI = 0xFFFFFF
 
 _TWO_OCTET_AS = 0

@@ -83,7 +83,7 @@ class Driven:
             if lives != self._lives:
                 continue
             if adopts:
-                self.tracker.adopted(refused, taken)
+                self.tracker.adopted(refused, taken, swept=self.sweeps)
             else:
                 self.tracker.settle(refused)
 

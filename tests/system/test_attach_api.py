@@ -225,10 +225,29 @@ def test_an_owners_list_replaces_what_it_holds_all_or_nothing(node: Node) -> Non
     assert len(node.call("GET", "/v2/attachments")[1]["attachments"]) == 3
 
 
+def test_a_change_of_an_owners_list_names_only_what_changes(node: Node) -> None:
+    path = "/v2/owners/agent/attachments"
+    node.call("PUT", path, {"attachments": {"a": body_v2(2), "b": body_v2(3)}})
+    before = node.everything()
+    status, told = node.call("PATCH", path, {"attachments": {"a": None, "c": {**body_v2(4), "mac": "zz"}}})
+    assert (status, told["field"], told["value"]) == (400, "attachments.c.mac", "zz")
+    status, told = node.call("PATCH", path, {"attachments": {"a": None, "c": {**body_v2(4), "colour": 1}}})
+    assert (status, told["field"]) == (400, "attachments.c.colour")
+    assert node.everything() == before
+
+    status, told = node.call("PATCH", path, {"attachments": {"a": None, "c": body_v2(4), "never there": None}})
+    assert status == 200
+    assert {name: one and one["state"] for name, one in told["attachments"].items()} == {
+        "a": None, "c": "in-effect", "never there": None,
+    }  # fmt: skip
+    assert set(node.call("GET", path)[1]["attachments"]) == {"b", "c"}
+    assert node.journal == 2
+
+
 def test_the_description_for_programs_has_every_path(node: Node) -> None:
     paths = node.call("GET", "/v2/openapi.json")[1]["paths"]
     assert {"put", "get", "delete"} <= set(paths["/v2/attachments/{name}"])
-    assert set(paths["/v2/owners/{owner}/attachments"]) == {"get", "put"}
+    assert set(paths["/v2/owners/{owner}/attachments"]) == {"get", "put", "patch"}
     for path in ("/v2/instances", "/v2/routes", "/v2/peers", "/v2/health", "/v2/explain", "/v2/audit", "/v2/events"):
         assert "get" in paths[path]
     assert "post" in paths["/attach_localport"]

@@ -13,7 +13,7 @@ import pytest
 
 from tests.system.attaching import Node, body, detachment
 from tests.system.openvswitch import OpenVSwitch
-from tests.system.running import run, wait_for
+from tests.system.running import address, run, wait_for
 
 BRIDGE = "br-mpls"
 _DURATION = re.compile(r"duration=([0-9.]+)s")
@@ -125,13 +125,49 @@ def test_open_vswitch_restarted_has_everything_back_without_help(host: Host) -> 
         number = len(host.flows())
         host.ovs.stop_switch()
         wait_for(lambda: host.health()["state"] == "unreachable", "the loss to be seen")
-        assert host.node.detach(detachment(at(3))) == (200, None)
+        assert host.node.detach(detachment(at(3)))[0] == 503
         host.ovs.start_switch()
         wait_for(lambda: host.health()["state"] == "connected", "the connection")
         wait_for(lambda: host.health()["records"]["pending"] == 0, "the records")
         assert any("nw_dst=10.0.0.2 " in line for line in host.lines())
         assert not any("nw_dst=10.0.0.3 " in line for line in host.lines())
         assert len(host.flows()) < number
+        assert host.node.call("GET", "/v2/audit")[1]["differences"] == []
+        assert "Traceback" not in daemon.text
+
+
+def test_a_detach_without_open_vswitch_is_done_when_it_is_back_even_after_a_restart(host: Host) -> None:
+    socket = host.node.folder / "run" / f"{BRIDGE}.mgmt"
+    socket.parent.mkdir()
+    socket.symlink_to(host.ovs.directory / socket.name)
+    there = f"ovs_run_directory={host.ovs.directory}"
+    said = host.node.file.read_text().replace(there, f"ovs_run_directory={socket.parent}")
+    # a neighbour that never tells its routes keeps leftovers from being removed
+    host.node.file.write_text(said.replace("[BGP]\n", f"[BGP]\npeers={address(9)}\n"))
+    with host.node.start() as daemon:
+        daemon.wait_started()
+        for one in (2, 3):
+            assert host.node.attach(at(one)) == (200, None)
+        of_two = [line for line in host.flows() if "10.0.0.2" in line or "fa:16:3e:00:00:02" in line]
+        assert len(of_two) == 3
+        daemon.end(signal.SIGKILL)
+    # given a switch that forwards, and that two processes in a row cannot reach to tell it that a port has gone
+    socket.unlink()
+    with host.node.start() as daemon:
+        wait_for(lambda: daemon.text.count("started:") == 2, "the second start")
+        assert host.node.detach(detachment(at(2)))[0] == 503
+        daemon.end(signal.SIGKILL)
+    assert set(of_two) <= host.flows()
+    with host.node.start() as daemon:
+        wait_for(lambda: daemon.text.count("started:") == 3, "the third start")
+        assert host.node.detach(detachment(at(2)))[0] == 503
+        # when it can be reached again, then the flows go before the time of leftovers has come
+        socket.symlink_to(host.ovs.directory / socket.name)
+        wait_for(lambda: host.health()["state"] == "connected", "the connection")
+        wait_for(lambda: not set(of_two) & host.flows(), "the flows to go")
+        assert not host.health()["leftovers_removed"]
+        assert host.node.detach(detachment(at(2)))[0] == 400
+        assert any("nw_dst=10.0.0.3 " in line for line in host.lines())
         assert host.node.call("GET", "/v2/audit")[1]["differences"] == []
         assert "Traceback" not in daemon.text
 

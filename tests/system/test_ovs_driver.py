@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import re
 import tempfile
@@ -510,25 +511,68 @@ def test_gre_is_off_when_the_operator_says_so() -> None:
     assert replace(off, mpls_over_gre=None, vxlan_encap=True).encapsulations == (Encapsulation.MPLS, VXLAN)
 
 
-def test_a_tunnel_port_of_neutron_that_takes_our_vxlan_packets_is_named_in_the_log(
+def test_labels_get_ports_of_their_own_while_a_tunnel_of_neutron_would_take_our_packets(
     ovs: OpenVSwitch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
+
     # given Neutron's tunnel to another node, with our local address and the UDP port that everybody has
     tunnel = "type=vxlan options:local_ip=192.0.2.1 options:remote_ip=192.0.2.2 options:key=flow options:in_key=flow"
     ovs.add_bridge("br-tun")
     ovs.vsctl(*f"add-port br-tun vxlan-c0000202 -- set interface vxlan-c0000202 {tunnel}".split())
 
-    async def warnings_with(**more: object) -> object:
-        async with driving(settings(ovs, **more)) as driven:
+    async def made_with(**more: object) -> tuple[object, bool]:
+        async with driving(settings(ovs, **more), sweeps=True) as driven:
             await driven.until(lambda: driven.is_ready, "the driver is ready")
-            await driven.want({DeliveryKey(100): Delivery(1, TAP1, MAC, 4)})
-            return driven.driver.overview()["warnings"]
+            await driven.want({DeliveryKey(600_000): Delivery(1, TAP1, MAC, 4)})
+            assert driven.refused == {}
+            carried = await driven.driver.carried(DeliveryKey(600_000), Delivery(1, TAP1, MAC, 4))
+            assert carried.missing == ()
+            return driven.driver.overview()["vxlan_beside"], "vxlan-600000" in ovs.vsctl("list-ports", BRIDGE).split()
 
     try:
-        # when our tunnels have the same port, then it is said; when they have one of their own, nothing is
-        (told,) = asyncio.run(warnings_with())  # type: ignore[misc]
-        assert "192.0.2.2" in told and "vxlan-c0000202" in told and "br-tun" in told and "vxlan_port" in told
-        assert [record.getMessage() for record in caplog.records if "br-tun" in record.getMessage()] == [told]
-        assert asyncio.run(warnings_with(vxlan_port=4790)) == []
+        # when our tunnels have the same port, then labels have ports; when they have one of their own, none has
+        assert asyncio.run(made_with()) == (["vxlan-c0000202 of br-tun"], True)
+        assert "vxlan-c0000202 of br-tun: each label gets a port of its own" in caplog.text
+        assert asyncio.run(made_with(vxlan_port=4790)) == ([], False)
     finally:
         ovs.vsctl("del-br", "br-tun")
+
+
+def test_a_label_that_is_a_vni_of_neutron_is_refused_and_takes_nothing_from_it(ovs: OpenVSwitch) -> None:
+    # given a tunnel of Neutron, and a port in a network with a VNI, as Neutron's agent notes it
+    tunnel = "type=vxlan options:local_ip=192.0.2.1 options:remote_ip=192.0.2.2 options:key=flow options:in_key=flow"
+    ovs.add_bridge("br-tun")
+    ovs.vsctl(*f"add-port br-tun vxlan-c0000202 -- set interface vxlan-c0000202 {tunnel}".split())
+    noted = "other_config:network_type=vxlan other_config:segmentation_id=600001 other_config:tag=7"
+    delivery = Delivery(1, TAP1, MAC, 4)
+
+    async def scenario() -> None:
+        async with driving(settings(ovs)) as driven:
+            await driven.until(lambda: driven.is_ready, "the driver is ready")
+            await driven.want({DeliveryKey(600_000): delivery, DeliveryKey(600_001): delivery})
+            assert driven.refused == {} and len(label_ports(ovs)) == 2
+            # when a network of Neutron with the VNI of a label comes, then the port of that label goes, and it is said
+            ovs.vsctl(*f"set port br-tun {noted}".split())
+            await driven.until(lambda: bool(driven.refused), "the label is refused")
+            ((what, reason),) = driven.refused.items()
+            assert what == "delivery of label 600001"
+            assert "600001" in reason and "vxlan_label_range" in reason and "vni_ranges" in reason
+            assert label_ports(ovs) == {"vxlan-600000"}
+            assert driven.driver.overview()["warnings"] == [reason]
+            # when the network is gone, then the label works again
+            ovs.vsctl("clear", "port", "br-tun", "other_config")
+            await driven.until(lambda: not driven.refused, "the label is taken")
+            assert len(label_ports(ovs)) == 2
+            # when all of the driver's is removed, then the ports are too
+            await driven.driver.reset()
+            assert label_ports(ovs) == set()
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        ovs.vsctl("del-br", "br-tun")
+
+
+def label_ports(ovs: OpenVSwitch) -> set[str]:
+    return {name for name in ovs.vsctl("list-ports", BRIDGE).split() if re.fullmatch(r"vxlan-\d+", name)}

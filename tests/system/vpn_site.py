@@ -30,6 +30,7 @@ WAYS: dict[str, str] = {
     "MPLS in Ethernet in GRE": "mpls_interface = *gre*",
     "VXLAN": "vxlan_encap = True\nmpls_over_gre = False",
     "MPLS in GRE on IPv6": "gre_tunnel_options = packet_type=legacy_l3\ndataplane_local_address = {six}",
+    "MPLS in Ethernet in GRE on IPv6": "dataplane_local_address = {six}",
     "VXLAN on IPv6": "vxlan_encap = True\nmpls_over_gre = False\ndataplane_local_address = {six}",
 }
 """What an operator says for each way between nodes; ``{six}`` is the IPv6 address of the node's underlay."""

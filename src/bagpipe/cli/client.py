@@ -119,9 +119,9 @@ class Client:
         query: dict[str, str] | None = None,
         timeout: float = TIMEOUT,
     ) -> Any:
-        """One request and the JSON of its answer. Raises ClientError, for an answer of another status than 200 too."""
+        """One request and the JSON of its answer. Raises ClientError, for a status other than 200 and 202 too."""
         answer = self.exchange(method, path, body, query, timeout)
-        if answer.status != http.client.OK:
+        if answer.status not in (http.client.OK, http.client.ACCEPTED):
             raise ClientError(f"{self.server}: {answer.status}: {answer.fault}")
         try:
             return answer.json

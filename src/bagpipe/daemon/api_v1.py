@@ -1,7 +1,8 @@
 """The calls of networking-bagpipe's agents: ``/attach_localport`` and ``/detach_localport``.
 
 Success (200 and ``null``) is said once the dataplane has confirmed. What it refuses is 500, what it does not answer in
-time 503, with the reason; the attachment stays desired in both cases and is tried again.
+time 503, with the reason; the attachment, or its end, stays desired in both cases and is tried again. A detach that is
+asked again meanwhile waits again.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from bagpipe.daemon.attach_v1 import KEPT, Detachment, Rejected, read_attach, read_detach
-from bagpipe.daemon.attachments import Place, statement_v1
 from bagpipe.daemon.field_values import json_value
 from bagpipe.daemon.forwarding import Forwarding
 from bagpipe.daemon.http_errors import error
+from bagpipe.daemon.statements import Place, statement_v1
 from bagpipe.dataplane.model import Key
 from bagpipe.errors import LocalMisuse
 
@@ -71,7 +72,10 @@ async def _body(request: Request) -> dict[str, object]:
 
 def _named(forwarding: Forwarding, asked: Detachment) -> list[str]:
     """The statements that a detach names. Raises LocalMisuse."""
+    leaving = forwarding.attachments.departures.of_endpoint(asked.external_id, asked.key)
     instance = forwarding.instances.instances.get(asked.external_id)
+    if leaving and instance is None:
+        return [one.id for one in leaving]
     if instance is None or instance.redirect_target is not None:
         text = f"VPN {asked.external_id} could not be found"
         raise Rejected("vpn_instance_id", asked.external_id, text)
@@ -79,6 +83,8 @@ def _named(forwarding: Forwarding, asked: Detachment) -> list[str]:
     if asked.key.ip is None:
         places = [(asked.external_id, key) for key in instance.endpoints if key.mac == asked.key.mac]
     found = [holder for place in places if (holder := forwarding.attachments.holder(place)) is not None]
+    if not found and leaving:
+        return [one.id for one in leaving]
     if not found:
         shown = f"{asked.key.mac} {asked.key.ip or ''}".strip()
         raise Rejected("mac_address", str(asked.key.mac), f"Endpoint {shown} is not plugged to {asked.external_id}")

@@ -13,49 +13,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from bagpipe.daemon.attach_v1 import read_attach
-from bagpipe.daemon.attach_v2 import owner_of, read_statement
+from bagpipe.daemon.departures import Departures
 from bagpipe.daemon.journal import Journal
 from bagpipe.daemon.journal_entry import Entry, JournalError, Write
+from bagpipe.daemon.statements import Place, Statement, statement_v1, statement_v2
 from bagpipe.dataplane.model import Key
 from bagpipe.errors import LocalMisuse
-from bagpipe.vpn.attachment import Attachment, EndpointKey, Reserved
+from bagpipe.vpn.attachment import Attachment, Reserved
 from bagpipe.vpn.instances import Instances
 
 LOG = logging.getLogger(__name__)
-
-Place = tuple[str, EndpointKey]
-"""An endpoint: its instance's external id, and its key there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """What was asked for under one name, by the API of this number (1 or 2), and the endpoints that it makes.
-
-    ``created`` and ``changed`` are places in the order of statements, 0 while it was not accepted yet.
-    """
-
-    id: str
-    owner: str
-    api: int
-    body: Mapping[str, object]
-    endpoints: tuple[Attachment, ...]
-    created: int = 0
-    changed: int = 0
-
-    @property
-    def places(self) -> dict[Place, Attachment]:
-        """Its endpoints."""
-        return {(one.instance.external_id, one.key): one for one in self.endpoints}
-
-
-def statement_v1(attachment: Attachment, body: Mapping[str, object]) -> Statement:
-    """The statement of a v1 attach."""
-    return Statement(attachment.name, "", 1, body, (attachment,))
-
-
-def statement_v2(name: str, body: Mapping[str, object]) -> Statement:
-    """The statement of a v2 body. Raises LocalMisuse."""
-    return Statement(name, owner_of(body), 2, body, read_statement(name, body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +41,9 @@ class Attachments:
         self.journal = journal
         self.stated: dict[str, Statement] = {}
         self.reserved: dict[Place, Reserved] = {}
+        self.departures = Departures()
+        self.forgotten: asyncio.Future[None] | None = None
+        """When the journal has forgotten what went last."""
         self.unclaimed: set[str] = set()
         """v1 statements of before a restart that no agent has stated again."""
         self._changed = changed
@@ -108,7 +78,10 @@ class Attachments:
     # ------------------------------------------------------------------ changing
 
     def change(self, put: Sequence[Statement], remove: Iterable[str] = ()) -> Changed:
-        """Put statements in force and remove others (by name), all or nothing. Raises LocalMisuse."""
+        """Put statements in force and remove others (by name), all or nothing. Raises LocalMisuse.
+
+        The records of one that was removed before and is not known to be gone are among those to be confirmed.
+        """
         try:
             return self._change(put, remove)
         except _Faulty as faulty:
@@ -120,14 +93,35 @@ class Attachments:
         Raises LocalMisuse; its field is ``attachments.<id>.<field>``.
         """
         names = {one.id for one in put}
+        held = [*self.of_owner(owner), *self.departures.of_owner(owner)]
+        return self._change_owner(put, [one.id for one in held if one.id not in names])
+
+    def amend_owner(self, owner: str, put: Sequence[Statement], remove: Iterable[str]) -> Changed:
+        """Put these in force and remove those of this owner, all or nothing; a name that is not there is passed over.
+
+        Raises LocalMisuse; its field is ``attachments.<id>.<field>``.
+        """
+        gone = []
+        for name in remove:
+            departure = self.departures.get(name)
+            known = self.stated.get(name) or (departure.statement if departure is not None else None)
+            if known is None:
+                continue
+            if (known.owner, known.api) != (owner, 2):
+                raise within(name, LocalMisuse("id", name, f"is in use by owner {known.owner!r}"))
+            gone.append(name)
+        return self._change_owner(put, gone)
+
+    def _change_owner(self, put: Sequence[Statement], remove: Iterable[str]) -> Changed:
         try:
-            return self._change(put, [one.id for one in self.of_owner(owner) if one.id not in names])
+            return self._change(put, remove)
         except _Faulty as faulty:
             raise within(faulty.name, faulty.misuse) from faulty
 
     def _change(self, put: Sequence[Statement], remove: Iterable[str]) -> Changed:
         new = {one.id: one for one in put}
-        gone = {name: self.stated[name] for name in remove if name not in new}
+        removed = [name for name in remove if name not in new]
+        gone = {name: self.stated[name] for name in removed if name in self.stated}
         self._claim(new, gone)
         old = {name: self.stated[name] for name in new if name in self.stated}
         try:
@@ -136,7 +130,8 @@ class Attachments:
             if not any(one.api == 2 for one in old.values()) and not gone:
                 raise
             keys = self._perform(new, gone, old, detach_first=True)
-        return self._accept(new, gone, old, keys)
+        leaving = self.departures.keys_of(removed)
+        return self._accept(new, gone, old, keys, leaving)
 
     def _claim(self, new: dict[str, Statement], gone: dict[str, Statement]) -> None:
         """Check that nobody else holds the endpoints; what the other API stated of the same endpoints gives way."""
@@ -245,11 +240,14 @@ class Attachments:
         gone: dict[str, Statement],
         old: dict[str, Statement],
         keys: dict[Place, tuple[Key, ...]],
+        leaving: Iterable[Key],
     ) -> Changed:
         for held in (*gone.values(), *old.values()):
             self._forget(held)
-        writes: list[Write] = list(gone)
+        writes = [self._depart(held, keys) for held in gone.values()]
         for one in new.values():
+            if self.departures.forget(one.id):
+                writes.append(one.id)
             self._sequence += 1
             known = old.get(one.id)
             self.unclaimed.discard(one.id)
@@ -262,7 +260,22 @@ class Attachments:
             self.reserved.pop(place, None)
         self._changed()
         kept = self.journal.note(*writes) if self.journal is not None and writes else None
-        return Changed(tuple(dict.fromkeys(key for found in keys.values() for key in found)), kept)
+        found = (key for records in keys.values() for key in records)
+        return Changed(tuple(dict.fromkeys((*found, *leaving))), kept)
+
+    def _depart(self, held: Statement, keys: Mapping[Place, tuple[Key, ...]]) -> Write:
+        """A statement is not in force any more: what the journal keeps until its records are known to be gone."""
+        records = tuple(key for place in held.places if place not in self._held_by for key in keys.get(place, ()))
+        if not records:
+            return held.id
+        self.departures.begin(held, records)
+        return replace(self._entry(held), leaving=True)
+
+    def forget_gone(self) -> None:
+        """Forget what was removed and is known to be gone."""
+        done = self.departures.take_done(self.instances.tracker) if self.departures else []
+        if done and self.journal is not None:
+            self.forgotten = self.journal.note(*done)
 
     def _remember(self, statement: Statement, keys: Mapping[Place, tuple[Key, ...]]) -> None:
         self.stated[statement.id] = statement
@@ -291,7 +304,8 @@ class Attachments:
     def replay(self) -> int:
         """Attach what the journal has, with the identifiers it had; how many statements that were.
 
-        What cannot be attached any more is dropped with a warning.
+        What cannot be attached any more is dropped with a warning. What was leaving is attached and leaves at once: so
+        what it had in the dataplane is known, and goes.
         """
         if self.journal is None:
             return 0
@@ -304,22 +318,36 @@ class Attachments:
             self._sequence = max(self._sequence, entry.changed)
             try:
                 statement = _statement_of(entry)
-                self._claim({statement.id: statement}, {})
-                for place in statement.places:
-                    known = entry.reserved.get(str(place[1].ip or ""))
-                    if known is not None:
-                        self.reserved[place] = Reserved(**known)
-                keys = self._perform({statement.id: statement}, {}, {}, detach_first=False)
+                keys = self._enter_again(statement, entry)
             except (_Faulty, LocalMisuse, LookupError, TypeError, ValueError, AttributeError) as error:
                 LOG.warning("attachment %s of the journal is dropped: %s", entry.id, getattr(error, "misuse", error))
                 self.journal.note(entry.id)
                 continue
             self._remember(statement, keys)
-            if statement.api == 1:
+            if entry.leaving:
+                self._leave_again(statement)
+            elif statement.api == 1:
                 self.unclaimed.add(statement.id)
         self._repeat_latest()
         self._changed()
         return len(self.stated)
+
+    def _enter_again(self, statement: Statement, entry: Entry) -> dict[Place, tuple[Key, ...]]:
+        """Attach it with the identifiers it had; the records of each endpoint."""
+        self._claim({statement.id: statement}, {})
+        for place in statement.places:
+            known = entry.reserved.get(str(place[1].ip or ""))
+            if known is not None:
+                self.reserved[place] = Reserved(**known)
+        return self._perform({statement.id: statement}, {}, {}, detach_first=False)
+
+    def _leave_again(self, statement: Statement) -> None:
+        """It was removed before the restart, and its records were not known to be gone."""
+        keys = self._perform({}, {statement.id: statement}, {}, detach_first=False)
+        self._forget(statement)
+        self.departures.begin(statement, tuple(key for records in keys.values() for key in records))
+        for place in statement.places:
+            self.reserved.pop(place, None)
 
     def _repeat_latest(self) -> None:
         """State again what was stated last of each instance, if that was not created last."""

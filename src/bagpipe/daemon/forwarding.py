@@ -13,9 +13,10 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 
-from bagpipe.daemon.attachments import Attachments, Changed, Statement
+from bagpipe.daemon.attachments import Attachments, Changed
 from bagpipe.daemon.happenings import Happenings
 from bagpipe.daemon.journal import Journal
+from bagpipe.daemon.statements import Statement
 from bagpipe.dataplane.delta import Tracker
 from bagpipe.dataplane.driver import Dataplane
 from bagpipe.dataplane.model import Key
@@ -99,8 +100,12 @@ class Forwarding:
         """Put these in force and remove whatever else the owner states, all or nothing. Raises LocalMisuse."""
         return self._noting_agents(lambda: self.attachments.replace_owner(owner, statements), is_v1=False)
 
+    def amend_owner(self, owner: str, statements: Sequence[Statement], remove: Iterable[str]) -> Changed:
+        """Put these in force and remove those of this owner, all or nothing. Raises LocalMisuse."""
+        return self._noting_agents(lambda: self.attachments.amend_owner(owner, statements, remove), is_v1=False)
+
     def remove(self, names: Iterable[str]) -> Changed:
-        """Remove statements."""
+        """Remove statements; those that were removed before and are not known to be gone are waited for again."""
         return self.attachments.change((), names)
 
     async def settle(self, changed: Changed, timeout: float) -> dict[Key, str]:
@@ -111,6 +116,9 @@ class Forwarding:
         if changed.kept is not None:
             await changed.kept
         left = await self.programmer.wait_settled(changed.keys, timeout)
+        self.attachments.forget_gone()
+        if self.attachments.forgotten is not None:
+            await self.attachments.forgotten
         self.tell_states(self.attachments.touched(changed.keys))
         return left
 
@@ -174,6 +182,7 @@ class Forwarding:
     def _settled(self, confirmed: Sequence[Key], refused: Mapping[Key, str]) -> None:
         self.instances.dataplane_settled(confirmed, refused)
         self.tell_states(self.attachments.touched(chain(confirmed, refused)))
+        self.attachments.forget_gone()
         if self.tracker.has_changes:
             self.programmer.wake()
 

@@ -14,7 +14,8 @@ class JournalError(Exception):
 class Entry:
     """One accepted attachment: the API (1 or 2) it was stated by, its body, and the identifiers of its endpoints.
 
-    ``created`` and ``changed`` are places in the order in which attachments were stated first and last.
+    ``created`` and ``changed`` are places in the order in which attachments were stated first and last. One that is
+    ``leaving`` was removed, and what it had in the dataplane is not known to be gone.
     """
 
     id: str
@@ -24,6 +25,7 @@ class Entry:
     reserved: Mapping[str, Mapping[str, int]]
     created: int
     changed: int
+    leaving: bool = False
 
 
 Write = Entry | str

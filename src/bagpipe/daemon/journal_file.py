@@ -14,7 +14,7 @@ from bagpipe.daemon.journal_entry import Entry, JournalError, Write
 
 LOG = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 _SCHEMA = """
 CREATE TABLE attachment (
     id TEXT PRIMARY KEY,
@@ -23,17 +23,19 @@ CREATE TABLE attachment (
     body TEXT NOT NULL,
     reserved TEXT NOT NULL,
     created INTEGER NOT NULL,
-    changed INTEGER NOT NULL
+    changed INTEGER NOT NULL,
+    leaving INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX by_creation ON attachment (created);
 """
 _PUT = """
-INSERT INTO attachment (id, owner, api, body, reserved, created, changed) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO attachment (id, owner, api, body, reserved, created, changed, leaving) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     owner = excluded.owner, api = excluded.api, body = excluded.body, reserved = excluded.reserved,
-    changed = excluded.changed
+    changed = excluded.changed, leaving = excluded.leaving
 """
-_ALL = "SELECT id, owner, api, body, reserved, created, changed FROM attachment ORDER BY created"
+_FROM_1 = "ALTER TABLE attachment ADD COLUMN leaving INTEGER NOT NULL DEFAULT 0;"
+_ALL = "SELECT id, owner, api, body, reserved, created, changed, leaving FROM attachment ORDER BY created"
 
 
 class JournalFile:
@@ -53,9 +55,10 @@ class JournalFile:
         """All that is kept, in the order of creation. Rows that cannot be read are passed over with a warning."""
         found: list[Entry] = []
         try:
-            for name, owner, api, body, reserved, created, changed in self._connection.execute(_ALL):
+            for name, owner, api, body, reserved, created, changed, leaving in self._connection.execute(_ALL):
                 try:
-                    found.append(Entry(name, owner, api, json.loads(body), json.loads(reserved), created, changed))
+                    asked, given = json.loads(body), json.loads(reserved)
+                    found.append(Entry(name, owner, api, asked, given, created, changed, bool(leaving)))
                 except (ValueError, RecursionError) as error:
                     LOG.warning("%s: attachment %s cannot be read and is dropped: %s", self.path, name, error)
         except sqlite3.Error as error:
@@ -80,9 +83,9 @@ class JournalFile:
             self._connection.close()
 
 
-def _row(entry: Entry) -> tuple[str, str, int, str, str, int, int]:
+def _row(entry: Entry) -> tuple[str, str, int, str, str, int, int, int]:
     body, reserved = json.dumps(dict(entry.body)), json.dumps(dict(entry.reserved))
-    return entry.id, entry.owner, entry.api, body, reserved, entry.created, entry.changed
+    return entry.id, entry.owner, entry.api, body, reserved, entry.created, entry.changed, entry.leaving
 
 
 def _connected_anew(path: Path) -> sqlite3.Connection:
@@ -104,6 +107,8 @@ def _connected(path: Path) -> sqlite3.Connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version == 0:
             connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        elif version == 1:
+            connection.executescript(f"BEGIN; {_FROM_1} PRAGMA user_version = {VERSION}; COMMIT;")
         elif version != VERSION:
             raise sqlite3.DatabaseError(f"it is of version {version}, not {VERSION}")
         (state,) = connection.execute("PRAGMA quick_check(1)").fetchone()

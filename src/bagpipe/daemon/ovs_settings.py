@@ -34,6 +34,7 @@ def ovs_settings(settings: DataplaneSettings) -> OvsSettings:
         tunnel_options=tuple(_pair(text) for text in options["gre_tunnel_options"]),
         vxlan_encap=options["vxlan_encap"],
         vxlan_port=options["vxlan_port"],
+        label_range=_range("vxlan_label_range", options["vxlan_label_range"]),
         input_table=options["input_table"],
         first_table=options["ovs_table_id_start"],
         hash_method=options["hash_method"],
@@ -53,6 +54,13 @@ def _over_gre(options: dict[str, Any]) -> bool | None:
         LOG.warning("mpls_over_gre = False contradicts mpls_interface = %s: MPLS goes over GRE", ANY_GRE)
         return None
     return chosen
+
+
+def _range(field: str, text: str) -> tuple[int, int]:
+    low, colon, high = text.partition(":")
+    if not colon or not (low.isdecimal() and high.isdecimal()):
+        raise LocalMisuse(field, text, "expected MIN:MAX")
+    return int(low), int(high)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -2,7 +2,8 @@
 
 A record is *in effect* once a dataplane has confirmed it. What is not is pending (to be sent), in flight (sent, not
 answered) or refused (answered with a reason; to be sent again). The tracker keeps only what is not in effect beside the
-desired state, so at rest it costs one dictionary.
+desired state, so at rest it costs one dictionary. While it is not known what the dataplane holds (after
+:meth:`Tracker.lost`) all that is desired is pending, and so is what was removed: it may be there.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Tracker:
         self._pending: dict[Key, Value | None] = {}
         self._in_flight: dict[Key, Value | None] = {}
         self._moved: set[Key] = set()
+        self._is_unknown = False
 
     def set(self, key: Key, value: Value) -> None:
         """The dataplane should hold ``value`` under ``key``."""
@@ -76,7 +78,9 @@ class Tracker:
 
     def _note(self, key: Key, old: Value | None, new: Value | None) -> None:
         """``desired[key]`` went from ``old`` to ``new``."""
-        if key not in self._pending:
+        if self._is_unknown:
+            self._pending[key] = old if new is None else None
+        elif key not in self._pending:
             self._pending[key] = self._before(key, old)
         elif self._pending[key] == new and not (key in self.refused or key in self._in_flight or key in self._moved):
             del self._pending[key]
@@ -150,14 +154,22 @@ class Tracker:
         return confirmed
 
     def lost(self) -> None:
-        """What the dataplane holds is not known any more: nothing is in effect until it has been adopted."""
+        """What the dataplane holds is not known any more: until it has been adopted nothing is in effect, and nothing
+        that was removed is known to be gone.
+        """
+        removals = {key: refusal.old for key, refusal in self.refused.items() if key not in self.desired}
+        for changes in (self._in_flight, self._pending):
+            removals.update((key, old) for key, old in changes.items() if key not in self.desired)
+        self._is_unknown = True
         self._in_flight = {}
         self._pending = dict.fromkeys(self.desired)
+        self._pending.update(removals)
         self._moved.clear()
         self.refused.clear()
 
-    def adopted(self, refusals: Mapping[Key, str], taken: Mapping[Key, Value]) -> list[Key]:
-        """The dataplane was brought to hold ``taken`` but for ``refusals``. The keys now in effect.
+    def adopted(self, refusals: Mapping[Key, str], taken: Mapping[Key, Value], *, swept: bool = False) -> list[Key]:
+        """The dataplane was brought to hold ``taken`` but for ``refusals``, and with ``swept`` nothing else. The keys
+        now in effect, and those that are gone now.
 
         What was set, removed or had something move beneath it since ``taken`` was taken is pending and not among them.
         """
@@ -175,6 +187,12 @@ class Tracker:
             self._pending.pop(key, None)
             if reason is None:
                 confirmed.append(key)
+        if swept:
+            gone = [key for key in self._pending if key not in desired and key not in taken]
+            for key in gone:
+                del self._pending[key]
+            confirmed += gone
+        self._is_unknown = False
         # What was not taken may have been removed as a leftover, or not: it is sent whatever becomes of it.
         for key in desired.keys() - taken.keys():
             self._pending.setdefault(key, None)

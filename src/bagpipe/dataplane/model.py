@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple, Self
 
-from bagpipe.identifiers import MacAddress
+from bagpipe.identifiers import MAXIMUM_LABEL, MINIMUM_LABEL, MacAddress
 
 Address = IPv4Address | IPv6Address
 
@@ -69,7 +69,8 @@ class Port:
 
     ``number`` is the OpenFlow port if the caller gave it, ``interface`` the port's name on the bridge otherwise (None:
     ``name``). ``vlan`` (1 to 4094) is the tag its frames have. ``plugged`` tells that somebody else put it on the
-    bridge and takes it off; if not, the dataplane does.
+    bridge and takes it off; if not, the dataplane does. With ``source`` only frames of this MAC come from it: so ports
+    of several VRFs can be one place of the bridge.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Port:
     interface: str | None = None
     vlan: int | None = None
     plugged: bool = True
+    source: MacAddress | None = None
 
     @property
     def on_bridge(self) -> str:
@@ -85,7 +87,8 @@ class Port:
 
     def __str__(self) -> str:
         where = self.on_bridge if self.number is None else f"{self.name} (port {self.number})"
-        return where if self.vlan is None else f"{where} vlan {self.vlan}"
+        where = where if self.vlan is None else f"{where} vlan {self.vlan}"
+        return where if self.source is None else f"{where} from {self.source}"
 
 
 # ---------------------------------------------------------------------- next hops
@@ -335,7 +338,8 @@ class Direction(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a dataplane can do. ``encapsulations`` in the order of preference; empty means that it forwards nothing
-    and takes every route for good (the dummy). ``multipath`` tells whether a route may have several next hops.
+    and takes every route for good (the dummy). ``multipath`` tells whether a route may have several next hops,
+    ``labels`` the lowest and the highest label that it can be reached by.
     """
 
     name: str
@@ -344,3 +348,4 @@ class Capabilities:
     directions: frozenset[Direction] = field(default_factory=lambda: frozenset(Direction))
     steering: bool = True
     fallback: bool = True
+    labels: tuple[int, int] = (MINIMUM_LABEL, MAXIMUM_LABEL)

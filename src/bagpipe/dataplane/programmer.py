@@ -93,6 +93,8 @@ class Programmer:
         self._adopted_once = False
         self._waiters: list[_Waiter] = []
         self._task: asyncio.Task[None] | None = None
+        # An earlier process may have left anything.
+        tracker.lost()
 
     async def start(self) -> None:
         """Start the driver and begin to program. Raises LocalMisuse for settings that can never work."""
@@ -234,7 +236,7 @@ class Programmer:
         self.swept = sweep
         self._adopted_once = True
         self._adoptions_failed = 0
-        confirmed = self.tracker.adopted(refused, taken)
+        confirmed = self.tracker.adopted(refused, taken, swept=sweep)
         LOG.info(
             "dataplane %s: %d records adopted, %d refused%s",
             self.driver.capabilities.name,

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bagpipe.daemon.attach_v1 import read_attach
-from bagpipe.daemon.attachments import Statement, statement_v1, statement_v2
 from bagpipe.daemon.forwarding import Forwarding
 from bagpipe.daemon.journal import Journal
+from bagpipe.daemon.statements import Statement, statement_v1, statement_v2
 from bagpipe.dataplane.memory import MemoryDataplane
 from bagpipe.speaker import Speaker, SpeakerSettings
 from bagpipe.vpn.settings import VpnSettings

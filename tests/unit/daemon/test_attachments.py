@@ -100,6 +100,27 @@ def test_an_owners_list_replaces_all_that_it_holds_and_nothing_of_others() -> No
     play(story)
 
 
+def test_a_change_of_an_owners_list_leaves_what_it_does_not_name_and_touches_nothing_of_others() -> None:
+    async def story(scene: Scene) -> None:
+        scene.attachments.replace_owner("agent", [second("a", 2, owner="agent"), second("b", 3, owner="agent")])
+        await scene.put(second("x", 4, owner="other"))
+        before = scene.outline()
+        for put, remove in (
+            ([second("c", 5, owner="agent")], ["a", "x"]),
+            ([second("c", 4, owner="agent")], ["a"]),
+        ):
+            with pytest.raises(LocalMisuse) as caught:
+                scene.attachments.amend_owner("agent", put, remove)
+            assert caught.value.field.startswith(("attachments.x.id", "attachments.c."))
+            assert scene.outline() == before
+
+        changed = scene.attachments.amend_owner("agent", [second("c", 2, owner="agent")], ["a", "never there"])
+        assert await scene.forwarding.settle(changed, 2) == {}
+        assert set(scene.attachments.stated) == {"b", "c", "x"}
+
+    play(story)
+
+
 def test_an_endpoint_has_one_holder_and_a_name_one_owner() -> None:
     async def story(scene: Scene) -> None:
         await scene.put(second("a", 2, owner="agent"))

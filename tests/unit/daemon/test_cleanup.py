@@ -81,6 +81,7 @@ def test_the_options_of_open_vswitch_reach_its_driver(tmp_path: Path) -> None:
             "dataplane_driver=mpls_ovs_dataplane.MPLSOVSDataplaneDriver\novs_bridge=br-x\nmpls_interface=*gre*\n"
             "gre_tunnel_options=packet_type=legacy_l3, tos=inherit\nvxlan_encap=True\nmpls_over_gre=auto\n"
             "ovs_table_id_start=10\nhash_method=hash\nhash_fields=ip_src,ip_dst\nproxy_arp=True\nvxlan_port=4790\n"
+            "vxlan_label_range=600000:700000\n"
             "dataplane_local_address=192.0.2.99",
         )
     )
@@ -91,6 +92,7 @@ def test_the_options_of_open_vswitch_reach_its_driver(tmp_path: Path) -> None:
     assert settings.first_table == 10
     assert settings.proxy_arp
     assert settings.vxlan_port == 4790
+    assert settings.capabilities.labels == (600_000, 700_000)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +106,9 @@ def test_mpls_over_gre_false_turns_gre_off(tmp_path: Path, text: str, over_gre: 
 def test_options_that_can_never_work_are_named(tmp_path: Path) -> None:
     with pytest.raises(LocalMisuse, match="gre_tunnel_options"):
         ovs_settings(section(tmp_path, "dataplane_driver=ovs\nmpls_interface=*gre*\ngre_tunnel_options=nonsense"))
+    for text in ("16", "a:b", "15:1000", "700000:600000", "16:1048576"):
+        with pytest.raises(LocalMisuse, match="vxlan_label_range"):
+            ovs_settings(section(tmp_path, f"dataplane_driver=ovs\nvxlan_encap=True\nvxlan_label_range={text}"))
     with pytest.raises(LocalMisuse, match="ovs_bridge"):
         ovs_settings(section(tmp_path, "dataplane_driver=ovs\nmpls_interface=*gre*\novs_bridge=longer-than-15-chars"))
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from bagpipe.daemon import forwarding as module
+from bagpipe.daemon.statements import statement_v2
 from bagpipe.dataplane import programmer
 from bagpipe.dataplane.memory import MemoryDataplane
 from bagpipe.dataplane.model import Delivery, DeliveryKey
-from tests.unit.daemon.forwarding_scene import Scene, first, play, second, until
+from tests.unit.daemon.forwarding_scene import Scene, body_v2, first, play, second, until
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +87,102 @@ def test_what_an_endpoint_needs_is_removed_while_the_dataplane_is_away() -> None
         assert {text.split("/")[0][-1] for text in scene.announced()} == {"3"}
 
     play(story)
+
+
+def test_a_removal_is_not_done_until_the_dataplane_has_confirmed_it_and_may_be_asked_again() -> None:
+    async def story(scene: Scene) -> None:
+        name = first(2).id
+        await scene.put(first(2), first(3))
+        scene.driver.lose("away")
+        for _ in range(2):
+            left = await scene.forwarding.settle(scene.attachments.change((), [name]), 2)
+            assert set(left.values()) == {"the dataplane cannot be programmed: away"}
+            assert scene.attachments.departures.get(name) is not None
+        assert name not in scene.attachments.stated
+        scene.driver.regain()
+        assert await scene.forwarding.settle(scene.attachments.change((), [name]), 2) == {}
+        assert scene.attachments.departures.get(name) is None
+        assert len(scene.driver.held) == 3
+
+    play(story)
+
+
+def test_a_removal_that_was_not_confirmed_survives_a_restart_and_is_done_before_leftovers_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.Forwarding, "_all_told", lambda _: False)
+    monkeypatch.setattr(module, "SWEEP_AFTER", 60.0)
+    driver = MemoryDataplane()
+    name = first(2).id
+
+    async def removed(scene: Scene) -> None:
+        apart = body_v2(4) | {"instance": {"id": "net2", "import_rts": ["64512:2"], "export_rts": ["64512:2"]}}
+        await scene.put(first(2), first(3), statement_v2("other", apart))
+        driver.lose("away")
+        await scene.remove(name, "other")
+
+    async def removed_again(scene: Scene) -> None:
+        # given a restart without the dataplane: it is not in force, and not gone
+        assert list(scene.attachments.stated) == [first(3).id]
+        assert await scene.forwarding.settle(scene.attachments.change((), [name]), 2) != {}
+        assert await scene.forwarding.settle(scene.attachments.replace_owner("", []), 2) != {}
+        assert len(driver.held) > 3
+        # when the dataplane comes, then it goes with no wait for what else may be left over
+        driver.regain()
+        await until(lambda: len(driver.held) == 3)
+        assert not scene.forwarding.programmer.swept
+        await until(lambda: not scene.attachments.departures)
+
+    async def gone(scene: Scene) -> None:
+        assert list(scene.attachments.stated) == [first(3).id] and not scene.attachments.departures
+
+    play(removed, driver=driver, state=tmp_path)
+    play(removed_again, driver=driver, state=tmp_path)
+    play(gone, driver=driver, state=tmp_path)
+
+
+def test_what_took_the_place_of_something_that_is_leaving_has_it_after_a_restart(tmp_path: Path) -> None:
+    driver = MemoryDataplane()
+
+    async def story(scene: Scene) -> None:
+        await scene.put(second("old", 2), first(3))
+        driver.lose("away")
+        await scene.remove("old", first(3).id)
+        # given the same endpoint under another name, and a port that is in another VPN now
+        await scene.put(second("new", 2), first(3, "net2", "tap3-net1"))
+
+    async def restarted(scene: Scene) -> None:
+        assert sorted(scene.attachments.stated) == sorted(["new", first(3, "net2", "tap3-net1").id])
+        assert {one.statement.id for one in scene.attachments.departures} == {"old", first(3).id}
+        driver.regain()
+        await until(lambda: len(scene.announced()) == 2 and not scene.attachments.departures)
+        assert {key.instance for key in driver.held.values() if isinstance(key, Delivery)} == {
+            vrf.number for vrf in scene.forwarding.instances.instances.values()
+        }
+
+    play(story, driver=driver, state=tmp_path)
+    play(restarted, driver=driver, state=tmp_path)
+
+
+def test_what_is_attached_again_before_its_removal_was_confirmed_stays(tmp_path: Path) -> None:
+    driver = MemoryDataplane()
+
+    async def story(scene: Scene) -> None:
+        await scene.put(first(2))
+        held = set(driver.held)
+        driver.lose("away")
+        await scene.remove(first(2).id)
+        await scene.put(first(2))
+        assert not scene.attachments.departures
+        driver.regain()
+        await until(lambda: bool(scene.announced()))
+        assert len(driver.held) == len(held)
+
+    async def restarted(scene: Scene) -> None:
+        assert list(scene.attachments.stated) == [first(2).id] and not scene.attachments.departures
+
+    play(story, driver=driver, state=tmp_path)
+    play(restarted, driver=driver, state=tmp_path)
 
 
 def test_leftovers_of_the_last_process_are_removed_after_a_while(tmp_path: Path) -> None:

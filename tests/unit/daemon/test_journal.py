@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,20 @@ def test_a_journal_of_a_later_version_is_moved_aside_and_not_misread(tmp_path: P
         connection.execute("PRAGMA user_version = 99")
     assert read(tmp_path) == []
     assert list(tmp_path.glob(f"{FILE}.bad-*"))
+
+
+def test_a_journal_of_the_first_version_is_read_and_kept_on(tmp_path: Path) -> None:
+    columns = "owner TEXT NOT NULL, api INTEGER NOT NULL, body TEXT NOT NULL, reserved TEXT NOT NULL"
+    numbers = "created INTEGER NOT NULL, changed INTEGER NOT NULL"
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute(f"CREATE TABLE attachment (id TEXT PRIMARY KEY, {columns}, {numbers}) STRICT")
+        connection.execute("INSERT INTO attachment VALUES ('port-2', '', 1, '{}', '{}', 2, 2)")
+        connection.execute("PRAGMA user_version = 1")
+    assert read(tmp_path) == [OTHER]
+    leaving = replace(ENTRY, leaving=True)
+    write(tmp_path, leaving)
+    assert read(tmp_path) == [leaving, OTHER]
+    assert not list(tmp_path.glob(f"{FILE}.bad-*"))
 
 
 def test_one_row_that_cannot_be_read_costs_only_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

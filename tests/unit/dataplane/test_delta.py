@@ -235,6 +235,48 @@ def test_what_changes_while_it_is_adopted_is_sent_afterwards() -> None:
     assert set(changed(made)) == {(A, ONE, TWO), (B, ONE, None), (C, None, ONE)}
 
 
+def test_what_was_removed_while_the_connection_was_lost_is_open_until_it_is_known_to_be_gone() -> None:
+    made = tracker(a=ONE, b=ONE, c=ONE)
+    made.remove(A)
+    made.lost()
+    made.remove(B)
+    assert made.is_open(A) and made.is_open(B)
+    # adopted without a look at what is left over, it has to be removed
+    assert made.adopted({}, dict(made.desired)) == [C]
+    assert made.is_open(A) and made.is_open(B)
+    assert set(changed(made)) == {(A, ONE, None), (B, ONE, None)}
+    assert set(made.settle({})) == {A, B}
+    # when nothing but what is desired is there, it is gone
+    made.lost()
+    made.remove(C)
+    assert made.is_open(C)
+    assert made.adopted({}, dict(made.desired), swept=True) == [C]
+    assert not made.is_open(C) and not made.has_changes
+
+
+def test_what_is_in_flight_or_refused_when_the_connection_is_lost_and_was_to_go_stays_open() -> None:
+    made = tracker(a=ONE, b=ONE)
+    made.remove(A)
+    made.take()
+    made.settle({A: "no"})
+    made.remove(B)
+    made.take()
+    made.lost()
+    assert made.is_open(A) and made.is_open(B)
+    assert made.adopted({}, {}) == []
+    assert set(changed(made)) == {(A, ONE, None), (B, ONE, None)}
+
+
+def test_what_comes_back_while_the_connection_is_lost_is_sent_again() -> None:
+    made = tracker(a=ONE)
+    made.lost()
+    made.remove(A)
+    put(made, A, ONE)
+    assert made.is_open(A) and not made.in_effect(A)
+    assert made.adopted({}, dict(made.desired)) == [A]
+    assert made.in_effect(A)
+
+
 def test_what_was_about_to_go_and_comes_back_while_leftovers_are_removed_is_sent() -> None:
     made = tracker(a=ONE)
     made.remove(A)

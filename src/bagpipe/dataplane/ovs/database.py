@@ -55,7 +55,7 @@ def _references(table: str) -> _Type:
 _TABLES: dict[str, dict[str, _Type]] = {
     "Open_vSwitch": {"bridges": _references("Bridge"), "next_cfg": _NUMBER, "cur_cfg": _NUMBER},
     "Bridge": {"name": _STRING, "ports": _references("Port"), "datapath_type": _STRING},
-    "Port": {"name": _STRING, "interfaces": _references("Interface"), "external_ids": _MAP},
+    "Port": {"name": _STRING, "interfaces": _references("Interface"), "external_ids": _MAP, "other_config": _MAP},
     "Interface": {
         "name": _STRING,
         "type": _STRING,
@@ -79,6 +79,12 @@ def _schema() -> idl.SchemaHelper:
     return helper
 
 
+def _vni_of(configuration: Mapping[str, str]) -> int | None:
+    """What Neutron's agent notes at a port that it has wired."""
+    number = configuration.get("segmentation_id", "")
+    return int(number) if configuration.get("network_type") == "vxlan" and number.isdecimal() else None
+
+
 @dataclass(frozen=True, slots=True)
 class Interface:
     """A row of Interface. ``number`` is its ofport (None: none, or it failed, with the reason in ``error``)."""
@@ -94,21 +100,25 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A row of Port: ``is_ours`` if it carries our mark."""
+    """A row of Port: ``is_ours`` if it carries our mark; ``vni`` is that of the VXLAN network it belongs to, if Neutron
+    has noted one.
+    """
 
     name: str
     interfaces: tuple[UUID, ...]
     is_ours: bool
+    vni: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """A row of Bridge, its interfaces and which of its ports are ours."""
+    """A row of Bridge, its interfaces, which of its ports are ours, and the VNIs of its ports' networks."""
 
     name: str
     datapath_type: str
     interfaces: Mapping[str, Interface] = field(default_factory=dict)
     ours: frozenset[str] = frozenset()
+    vnis: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +143,15 @@ class Rows:
     def __init__(self, replica: idl.Idl, transaction: idl.Transaction) -> None:
         self._tables = replica.tables
         self._transaction = transaction
+        self._counts = False
 
     def named(self, table: str, name: str) -> Any:
         """The row of this name; None if there is none."""
         return next((row for row in self._tables[table].rows.values() if row.name == name), None)
+
+    def by_name(self, table: str) -> dict[str, Any]:
+        """All rows of a table by name."""
+        return {row.name: row for row in self._tables[table].rows.values()}
 
     def bridge_of(self, port: Any) -> Any:
         """The bridge that a port is on; None if it is on none."""
@@ -149,7 +164,10 @@ class Rows:
         return row
 
     def count(self) -> None:
-        """Have ovs-vswitchd tell when it has put this transaction in effect."""
+        """Have ovs-vswitchd tell when it has put this transaction in effect; asking again changes nothing."""
+        if self._counts:
+            return
+        self._counts = True
         for row in self._tables["Open_vSwitch"].rows.values():
             row.increment("next_cfg")
 
@@ -328,21 +346,24 @@ class Database:
         return Contents(True, None, {bridge.name: bridge for bridge in bridges}, configured)
 
     def _read_bridge(self, row: Any) -> Bridge:
-        interfaces, ours = [], set()
+        interfaces, ours, vnis = [], set(), set()
         for port_row in row.ports:
             port = self._ports.get(port_row.uuid)
             if port is None:
                 members = tuple(member.uuid for member in port_row.interfaces)
-                port = Port(port_row.name, members, port_row.external_ids.get(OWNER_KEY) == OWNER)
+                is_ours = port_row.external_ids.get(OWNER_KEY) == OWNER
+                port = Port(port_row.name, members, is_ours, _vni_of(port_row.other_config))
                 self._ports[port_row.uuid] = port
             if port.is_ours:
                 ours.add(port.name)
+            if port.vni is not None:
+                vnis.add(port.vni)
             known = [self._interfaces.get(member) for member in port.interfaces]
             if None in known:
                 known = [self._read_interface(member) for member in port_row.interfaces]
             interfaces += [interface for interface in known if interface is not None]
         by_name = {interface.name: interface for interface in interfaces}
-        return Bridge(row.name, row.datapath_type, by_name, frozenset(ours))
+        return Bridge(row.name, row.datapath_type, by_name, frozenset(ours), frozenset(vnis))
 
     def _read_interface(self, row: Any) -> Interface:
         number = next(iter(row.ofport), -1)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from bagpipe.dataplane.delta import Change
 from bagpipe.dataplane.driver import Again, Carried, Difference, DriverEvent, Gone, Listener, Ready
 from bagpipe.dataplane.errors import DataplaneError, Unreachable
-from bagpipe.dataplane.model import Capabilities, Encapsulation, ForwardKey, Key, Remote, Value
+from bagpipe.dataplane.model import Capabilities, DeliveryKey, Encapsulation, ForwardKey, Key, Remote, Value
 from bagpipe.dataplane.openflow import (
     Bridge,
     BridgeEvent,
@@ -30,6 +30,7 @@ from bagpipe.dataplane.openflow.monitoring import FlowUpdate
 from bagpipe.dataplane.ovs import inspection
 from bagpipe.dataplane.ovs.adoption import Actual
 from bagpipe.dataplane.ovs.ground import Ground, Need, Underlay
+from bagpipe.dataplane.ovs.label_ports import LabelPorts, label_of
 from bagpipe.dataplane.ovs.neighbours import Neighbours
 from bagpipe.dataplane.ovs.pipeline import OURS, foundation, instance_of
 from bagpipe.dataplane.ovs.plan import Plan, Program
@@ -54,7 +55,13 @@ class OvsDataplane:
         self.settings = settings
         self._listener: Listener | None = None
         self._bridge = Bridge(settings.target, listener=self._bridge_says, watch=OURS, timing=timing)
-        self._ports = BridgePorts(settings.database, settings.bridge, changed=self._ports_changed)
+        self._ports = BridgePorts(
+            settings.database,
+            settings.bridge,
+            changed=self._ports_changed,
+            changed_elsewhere=self._elsewhere_changed,
+        )
+        self._label_ports = LabelPorts(settings, self._ports)
         self._neighbours = Neighbours(changed=self._neighbour_changed)
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -69,7 +76,6 @@ class OvsDataplane:
         self._plugged: set[str] = set()
         self._is_over = False
         self._patient_until = 0.0
-        self._warned: set[str] = set()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -100,7 +106,7 @@ class OvsDataplane:
     # ------------------------------------------------------------------ what it stands on
 
     def _lay(self, underlay: Underlay) -> Program:
-        return Program(Ground(self.settings, underlay, self._ports, self._neighbours))
+        return Program(Ground(self.settings, underlay, self._ports, self._neighbours, self._label_ports))
 
     async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()
@@ -135,7 +141,13 @@ class OvsDataplane:
         gre = vxlan = mpls = source = None
         settings = self.settings
         if settings.uses_gre:
-            gre = await self._ports.ensure_tunnel(settings.gre_tunnel, "gre", settings.gre_options)
+            kind = settings.gre_kind
+            if kind == "gre" and settings.local_address.version == 6 and self._ports.datapath_type == "system":
+                raise Unreachable(
+                    f"gre_tunnel_options packet_type=legacy_l3: the kernel's datapath sends no MPLS in GRE from"
+                    f" {settings.local_address}, only MPLS in Ethernet in GRE"
+                )
+            gre = await self._ports.ensure_tunnel(settings.gre_tunnel, kind, settings.gre_options)
         if settings.vxlan_encap:
             vxlan = await self._ports.ensure_tunnel(VXLAN_PORT_NAME, "vxlan", settings.vxlan_options)
         if settings.underlay is not None:
@@ -188,6 +200,12 @@ class OvsDataplane:
         if names & {settings.bridge, settings.gre_tunnel, VXLAN_PORT_NAME, settings.underlay} or not self._is_ready:
             self._wake.set()
         self._again(names, "ports changed: " + ", ".join(sorted(names)))
+        labels = [label for name in names if (label := label_of(name)) is not None]
+        self._say_again(map(DeliveryKey, self._label_ports.broken(labels)), "ports of labels are gone")
+
+    def _elsewhere_changed(self) -> None:
+        labels = self._label_ports.look()
+        self._say_again(map(DeliveryKey, sorted(labels)), "tunnels or networks of other bridges changed")
 
     def _neighbour_changed(self, address: bytes) -> None:
         self._program.next_hops.forget(address)
@@ -243,7 +261,9 @@ class OvsDataplane:
         async with self._lock:
             self._check_ready()
             await self._plug(changes)
+            await self._label_ports.withdraw(changes)
             refusals = await self._perform(changes, None, sweep=False)
+            refusals |= await self._label_ports.provide(changes, refusals)
             self._forget(self._program.dependents.take_dropped())
             await self._unplug()
             return refusals
@@ -252,26 +272,23 @@ class OvsDataplane:
         """Touch only what differs from ``desired``."""
         async with self._lock:
             self._check_ready()
-            self._warn_of_clashes()
             changes = [Change(key, None, value) for key, value in desired.items()]
             before = self._program.dependents.addresses()
             self._program = self._lay(self._program.ground.underlay)
             await self._plug(changes)
             await self._resolve(changes)
+            self._label_ports.adopt(changes)
+            if sweep:
+                await self._label_ports.sweep()
             refusals = await self._perform(changes, await self._actual(), sweep=sweep)
+            refusals |= await self._label_ports.provide(changes, refusals)
             self._forget(address for address in before if not self._program.dependents.has(address))
             if sweep:
                 names = self._ports.names()
-                self._plugged |= {name for name in names if self._ports.is_ours(name)} - self._tunnel_ports()
+                ours = {name for name in names if self._ports.is_ours(name) and label_of(name) is None}
+                self._plugged |= ours - self._tunnel_ports()
                 await self._unplug()
             return refusals
-
-    def _warn_of_clashes(self) -> None:
-        """Say once of each tunnel of another bridge that it takes packets away from ours."""
-        for text in inspection.clashes(self.settings, self._ports):
-            if text not in self._warned:
-                self._warned.add(text)
-                _log.warning("%s", text)
 
     def _forget(self, addresses: Iterable[bytes]) -> None:
         for address in addresses:
@@ -365,8 +382,7 @@ class OvsDataplane:
             groups = [GroupMod.deletion(group) for group in actual.groups]
             (await self._bridge.apply([FlowMod.deletion(OURS.cookie, OURS.mask), *groups])).check()
             ports = [name for name in self._ports.names() if self._ports.is_ours(name)]
-            for name in ports:
-                await self._ports.delete_port(name)
+            await self._ports.delete_ports(ports)
             self._program = self._lay(Underlay())
             self._plugged.clear()
             self._gone("all that was ours was removed")
@@ -376,8 +392,8 @@ class OvsDataplane:
 
     async def carried(self, key: Key, value: Value) -> Carried:
         """Flows and groups of a record as the bridge shows them now."""
-        clashes = inspection.clashes(self.settings, self._ports) if inspection.uses_vxlan(key, value) else []
-        return await inspection.carried(self._bridge, self._program, self._neighbours, key, value, clashes)
+        port = self._label_ports.port_of(key.label) if isinstance(key, DeliveryKey) else None
+        return await inspection.carried(self._bridge, self._program, self._neighbours, key, value, port)
 
     async def audit(self, desired: Mapping[Key, Value]) -> list[Difference]:
         """Compare all of ours with what ``desired`` asks for."""
@@ -393,4 +409,4 @@ class OvsDataplane:
     def overview(self) -> dict[str, object]:
         """Plain values for the looking glass."""
         program = self._program
-        return inspection.overview(self.settings, program, self._ports, self._is_ready, self._why)
+        return inspection.overview(self.settings, program, self._ports, self._label_ports, self._is_ready, self._why)

@@ -39,6 +39,18 @@ class Numbers(Protocol):
         ...
 
 
+class OwnPorts(Protocol):
+    """Who knows which labels need a port of their own: :class:`bagpipe.dataplane.ovs.label_ports.LabelPorts`."""
+
+    def conflict(self, label: int) -> str | None:
+        """Why a label cannot be used now, None if it can."""
+        ...
+
+    def port_of(self, label: int) -> str | None:
+        """The name of the label's own port, None if it should have none."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Underlay:
     """The OpenFlow ports by which packets leave for other nodes, and the source MAC of MPLS on Ethernet."""
@@ -64,13 +76,19 @@ class Ground:
     """Answers what the compilation of records asks, and notes what was asked in ``asked`` until it is taken."""
 
     def __init__(
-        self, settings: OvsSettings, underlay: Underlay, numbers: Numbers, neighbours: Neighbourhood | None
+        self,
+        settings: OvsSettings,
+        underlay: Underlay,
+        numbers: Numbers,
+        neighbours: Neighbourhood | None,
+        own_ports: OwnPorts | None = None,
     ) -> None:
         self.settings = settings
         self.underlay = underlay
         self.asked: set[Need] = set()
         self._numbers = numbers
         self._neighbours = neighbours
+        self._own_ports = own_ports
 
     def port(self, port: Port) -> int:
         """The OpenFlow port of an endpoint. Raises Missing."""
@@ -81,6 +99,10 @@ class Ground:
         if number is None:
             raise Missing(f"port {port.on_bridge} is not on bridge {self.settings.bridge}")
         return number
+
+    def number(self, name: str) -> int | None:
+        """The OpenFlow port of a name, None if there is none."""
+        return self._numbers.number(name)
 
     def mac(self, address: bytes) -> MacAddress:
         """The MAC by which a next hop is reached. Raises Missing."""
@@ -96,6 +118,15 @@ class Ground:
         if number is None:
             raise Missing(f"this node does not send {encapsulation.value}")
         return number
+
+    def has_label_port(self, label: int) -> bool:
+        """Whether packets with this label come by a port of its own. Raises Missing if the label cannot be used."""
+        if self._own_ports is None:
+            return False
+        conflict = self._own_ports.conflict(label)
+        if conflict is not None:
+            raise Missing(conflict)
+        return self._own_ports.port_of(label) is not None
 
     def take_asked(self) -> frozenset[Need]:
         """What was asked since the last time."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from ipaddress import ip_address
 
 from bagpipe.dataplane.delta import Change
@@ -11,7 +10,6 @@ from bagpipe.dataplane.model import (
     Access,
     AccessKey,
     Delivery,
-    DeliveryKey,
     Encapsulation,
     ForwardKey,
     Key,
@@ -26,12 +24,11 @@ from bagpipe.dataplane.openflow.actions import ETH_IPV6
 from bagpipe.dataplane.openflow.flows import FlowCommand
 from bagpipe.dataplane.ovs.adoption import Actual
 from bagpipe.dataplane.ovs.ground import Neighbourhood
+from bagpipe.dataplane.ovs.label_ports import LabelPorts
 from bagpipe.dataplane.ovs.pipeline import OURS, route_priority
 from bagpipe.dataplane.ovs.plan import Plan, Program, SharedBy, place_of
 from bagpipe.dataplane.ovs.ports import BridgePorts
 from bagpipe.dataplane.ovs.settings import VXLAN_PORT_NAME, OvsSettings
-
-_DEFAULT_VXLAN_PORT = "4789"
 
 
 def port_of(key: Key, value: Value | None) -> Port | None:
@@ -55,43 +52,18 @@ def route_of(priority: int, match: Match) -> ForwardKey | None:
     return ForwardKey(register.number, Prefix(version, length, octets))
 
 
-def uses_vxlan(key: Key, value: Value) -> bool:
-    """Whether the record has to do with VXLAN."""
-    if isinstance(key, DeliveryKey):
-        return True
-    return isinstance(value, tuple) and any(
-        isinstance(hop, Remote) and hop.encapsulation is Encapsulation.VXLAN for hop in value
-    )
-
-
-def clashes(settings: OvsSettings, ports: BridgePorts) -> list[str]:
-    """Tunnels of other bridges that take VXLAN packets away from ours: Open vSwitch prefers a port that names the
-    sender over one that takes packets from anybody.
-    """
-    if not settings.vxlan_encap:
-        return []
-    found = []
-    for other in ports.tunnels_elsewhere():
-        options = other.options
-        same_port = options.get("dst_port", _DEFAULT_VXLAN_PORT) == str(settings.vxlan_port)
-        here = options.get("local_ip") in (None, "flow", str(settings.local_address))
-        sender = options.get("remote_ip", "flow")
-        if other.kind == "vxlan" and same_port and here and sender != "flow":
-            found.append(
-                f"VXLAN packets from {sender} go to port {other.name} of bridge {other.bridge}, which has the same UDP"
-                f" port {settings.vxlan_port}: give one of the two another (vxlan_port)"
-            )
-    return found
-
-
 async def carried(
-    bridge: Bridge, program: Program, neighbours: Neighbourhood, key: Key, value: Value, hindrances: Iterable[str]
+    bridge: Bridge, program: Program, neighbours: Neighbourhood, key: Key, value: Value, own_port: str | None
 ) -> Carried:
-    """How a record is programmed, read from the bridge. Raises DataplaneError."""
-    missing = list(hindrances)
+    """How a record is programmed, read from the bridge; ``own_port`` is the port that packets need to come by, beside
+    the one for all. Raises DataplaneError.
+    """
+    missing = []
+    if own_port is not None and program.ground.number(own_port) is None:
+        missing.append(f"port {own_port} is not on the bridge, so tunnels of another bridge take the packets")
     plan = Program(program.ground).plan([Change(key, None, value)], {})
     missing += plan.refusals.values()
-    parts: list[str] = []
+    parts: list[str] = [] if own_port is None else [f"port {own_port}"]
     counters = {"packets": 0, "octets": 0}
     for message in plan.messages:
         if isinstance(message, GroupMod):
@@ -143,7 +115,12 @@ def _text(message: FlowMod | GroupMod) -> str:
 
 
 def overview(
-    settings: OvsSettings, program: Program, ports: BridgePorts, is_ready: bool, why: str | None
+    settings: OvsSettings,
+    program: Program,
+    ports: BridgePorts,
+    label_ports: LabelPorts,
+    is_ready: bool,
+    why: str | None,
 ) -> dict[str, object]:
     """Plain values for the looking glass."""
     underlay = program.ground.underlay
@@ -164,5 +141,6 @@ def overview(
         "mpls_port": underlay.mpls,
         "groups": {number: [str(hop) for hop in hops] for number, hops in program.pool.in_use().items()},
         "ports": {name: port.number for name, port in sorted(ports.names().items())},
-        "warnings": clashes(settings, ports),
+        "vxlan_beside": [f"{tunnel.name} of {tunnel.bridge}" for tunnel in label_ports.rivals],
+        "warnings": label_ports.warnings,
     }

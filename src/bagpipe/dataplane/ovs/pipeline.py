@@ -20,6 +20,8 @@ several next hops the flow lowers the TTL and hands the packet to a group, whose
 record lets it on to ``tunnelled``; the flow below it counts and drops what comes from anybody else. In ``tunnelled``
 the flow of the label pops it (every label carries one IP version, so what is below is known), puts the anycast MAC and
 the endpoint's MAC in, the VLAN tag if the port has one, and outputs. A label of a VRF goes on to ``vrf`` instead.
+Where tunnels of others take VXLAN packets away, those with a label of ours come by ports of their own (see
+:mod:`bagpipe.dataplane.ovs.label_ports`): a flow in ``input`` has them go on as if they had come by the one port.
 
 *Between endpoints of this node* the flow in ``vrf`` lowers the TTL and outputs to the endpoint.
 
@@ -73,9 +75,11 @@ class Priority:
     # input
     NOT_ANSWERED = 36872
     ANSWER = 36870
+    ACCESS_OF_SOURCE = 36866
     ACCESS = 36864
     KNOWN_SENDER = 36864
     UNKNOWN_SENDER = 36860
+    LABEL_PORT = 36856
     # tunnelled
     DELIVERY = 36864
     # vrf

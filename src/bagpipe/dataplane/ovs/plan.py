@@ -107,7 +107,10 @@ class Program:
             if type(key) is ForwardKey:
                 self._route(plan, routed, key, change, excluded.get(key), again)
             else:
+                left = self._left(change)
                 flows = self._flows(plan, change)
+                if left:
+                    refused.append((key, left))
                 if key in excluded:
                     plan.refusals[key] = excluded[key]
                     refused.append((key, flows))
@@ -219,6 +222,15 @@ class Program:
         return gone
 
     # ------------------------------------------------------------------ all other records
+
+    def _left(self, change: Change) -> tuple[FlowMod, ...]:
+        """What a record that is to be removed may have on the bridge though it was not adopted."""
+        if change.new is not None or change.old is None or change.key in self.held:
+            return ()
+        try:
+            return self._records.flows(change.key, change.old)
+        except (Missing, LocalMisuse):
+            return ()
 
     def _flows(self, plan: Plan, change: Change) -> tuple[FlowMod, ...]:
         flows: tuple[FlowMod, ...] = ()

@@ -8,7 +8,7 @@ belongs to whoever set the node up, and until it exists ``fault`` says so.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -50,19 +50,28 @@ def _info(interface: Interface) -> PortInfo:
 class BridgePorts:
     """The ports of ``bridge`` in the database at ``database`` (``unix:PATH`` or ``tcp:ADDRESS:PORT``).
 
-    ``changed`` is called on the loop with the names of ports whose number or MAC appeared, changed or vanished. While
-    the database is not reachable what was last known stays. Raises LocalMisuse for a database of another form.
+    ``changed`` is called on the loop with the names of ports whose number or MAC appeared, changed or vanished,
+    ``changed_elsewhere`` when tunnels or networks of other bridges are others. While the database is not reachable what
+    was last known stays. Raises LocalMisuse for a database of another form.
 
     A change waits until ovs-vswitchd has put it in effect, ``patience`` seconds at most. It raises DataplaneError:
     with the text of OVSDB or, for a port that cannot work, of the port's ``error`` column.
     """
 
     def __init__(
-        self, database: str, bridge: str, *, changed: Callable[[frozenset[str]], None], patience: float = 10
+        self,
+        database: str,
+        bridge: str,
+        *,
+        changed: Callable[[frozenset[str]], None],
+        changed_elsewhere: Callable[[], None] = lambda: None,
+        patience: float = 10,
     ) -> None:
         self.bridge = bridge
         self._patience = patience
         self._changed = changed
+        self._changed_elsewhere = changed_elsewhere
+        self._elsewhere: tuple[list[ForeignTunnel], frozenset[int]] = [], frozenset()
         self._database = Database(database, self._published)
         self._contents = Contents(False, f"{database}: not connected yet")
         self._ports: dict[str, PortInfo] = {}
@@ -92,6 +101,10 @@ class BridgePorts:
         )
         if names:
             self._changed(names)
+        elsewhere = self._read_elsewhere()
+        if elsewhere != self._elsewhere:
+            self._elsewhere = elsewhere
+            self._changed_elsewhere()
 
     # ------------------------------------------------------------------ what is known
 
@@ -140,23 +153,48 @@ class BridgePorts:
 
     def tunnels_elsewhere(self) -> list[ForeignTunnel]:
         """The tunnel ports of all other bridges, in order of their names."""
+        return self._elsewhere[0]
+
+    def vnis_elsewhere(self) -> frozenset[int]:
+        """The VNIs of the VXLAN networks that have a port on another bridge, as far as Neutron has noted them."""
+        return self._elsewhere[1]
+
+    def _read_elsewhere(self) -> tuple[list[ForeignTunnel], frozenset[int]]:
+        others = [bridge for bridge in self._contents.bridges.values() if bridge.name != self.bridge]
         found = [
             ForeignTunnel(interface.name, bridge.name, interface.kind, interface.options)
-            for bridge in self._contents.bridges.values()
-            if bridge.name != self.bridge
+            for bridge in others
             for interface in bridge.interfaces.values()
             if interface.kind in _TUNNELS
         ]
-        return sorted(found, key=lambda tunnel: (tunnel.name, tunnel.bridge))
+        vnis = frozenset[int]().union(*(bridge.vnis for bridge in others))
+        return sorted(found, key=lambda tunnel: (tunnel.name, tunnel.bridge)), vnis
 
     # ------------------------------------------------------------------ what is changed
 
-    async def ensure_tunnel(self, name: str, kind: Literal["gre", "vxlan"], options: Mapping[str, str]) -> int:
+    async def ensure_tunnel(
+        self, name: str, kind: Literal["gre", "ip6gre", "vxlan"], options: Mapping[str, str]
+    ) -> int:
         """Have a tunnel port of this type with just these options, and give its OpenFlow port.
 
         One that differs is corrected and becomes ours. One that does not is left as it is and keeps its number.
         """
-        return await self._change(name, partial(_put_tunnel, self.bridge, name, kind, dict(options)))
+        return await self._change(name, partial(_put_tunnels, self.bridge, kind, {name: dict(options)}))
+
+    async def ensure_tunnels(self, kind: Literal["vxlan"], options: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+        """:meth:`ensure_tunnel` for many ports, by name, in one transaction. Gives those that do not work, and why."""
+        wanted = {name: dict(each) for name, each in options.items()}
+        await self._in_effect(
+            await self._database.change(partial(_put_tunnels, self.bridge, kind, wanted), self._patience)
+        )
+        await self._until(
+            lambda: all(map(self._is_decided, wanted)), f"ports of bridge {self.bridge} were not made in time"
+        )
+        return {
+            name: f"port {name} of bridge {self.bridge}: {self._ports[name].error}"
+            for name in wanted
+            if self._ports[name].number is None
+        }
 
     async def add_port(self, name: str) -> int:
         """Have the network device ``name`` on the bridge, and give its OpenFlow port.
@@ -168,8 +206,12 @@ class BridgePorts:
 
     async def delete_port(self, name: str) -> None:
         """Take a port of ours off the bridge; nothing happens if it is not there or not ours."""
-        configuration = await self._database.change(partial(_take_port, self.bridge, name), self._patience)
-        await self._in_effect(configuration)
+        await self.delete_ports((name,))
+
+    async def delete_ports(self, names: Iterable[str]) -> None:
+        """:meth:`delete_port` for many, in one transaction."""
+        build = partial(_take_ports, self.bridge, frozenset(names))
+        await self._in_effect(await self._database.change(build, self._patience))
 
     async def set_mtu(self, name: str, mtu: int | None) -> None:
         """Ask for an MTU of a port (mtu_request: internal ports and devices of the bridge); None asks for none."""
@@ -179,14 +221,16 @@ class BridgePorts:
     async def _change(self, name: str, build: Callable[[Rows], None]) -> int:
         configuration = await self._database.change(build, self._patience)
         await self._in_effect(configuration)
-        await self._until(
-            lambda: (port := self._ports.get(name)) is not None and (port.number is not None or port.error is not None),
-            f"port {name} of bridge {self.bridge} was not made",
-        )
+        await self._until(lambda: self._is_decided(name), f"port {name} of bridge {self.bridge} was not made")
         port = self._ports[name]
         if port.number is None:
             raise DataplaneError(f"port {name} of bridge {self.bridge}: {port.error}")
         return port.number
+
+    def _is_decided(self, name: str) -> bool:
+        """Whether Open vSwitch has made the port, or said why it cannot."""
+        port = self._ports.get(name)
+        return port is not None and (port.number is not None or port.error is not None)
 
     async def _in_effect(self, configuration: int | None) -> None:
         if configuration is not None:
@@ -235,18 +279,21 @@ def _new_port(rows: Rows, bridge: str, name: str) -> Any:
     return interface
 
 
-def _put_tunnel(bridge: str, name: str, kind: str, options: dict[str, str], rows: Rows) -> None:
-    port = _port_row(rows, bridge, name)
-    if port is None:
-        interface = _new_port(rows, bridge, name)
-    else:
-        interface = port.interfaces[0]
-        if interface.type == kind and interface.options == options:
-            return
-        port.setkey("external_ids", OWNER_KEY, OWNER)
-        rows.count()
-    interface.type = kind
-    interface.options = options
+def _put_tunnels(bridge: str, kind: str, wanted: dict[str, dict[str, str]], rows: Rows) -> None:
+    anywhere = rows.by_name("Port")
+    here = {port.name: port for port in _bridge_row(rows, bridge).ports}
+    for name, options in wanted.items():
+        port = here.get(name) or (_port_row(rows, bridge, name) if name in anywhere else None)
+        if port is None:
+            interface = _new_port(rows, bridge, name)
+        else:
+            interface = port.interfaces[0]
+            if interface.type == kind and interface.options == options:
+                continue
+            port.setkey("external_ids", OWNER_KEY, OWNER)
+            rows.count()
+        interface.type = kind
+        interface.options = options
 
 
 def _put_port(bridge: str, name: str, rows: Rows) -> None:
@@ -254,13 +301,12 @@ def _put_port(bridge: str, name: str, rows: Rows) -> None:
         _new_port(rows, bridge, name)
 
 
-def _take_port(bridge: str, name: str, rows: Rows) -> None:
-    bridge_row, port = rows.named("Bridge", bridge), rows.named("Port", name)
-    if bridge_row is None or port is None or port not in bridge_row.ports:
-        return
-    if port.external_ids.get(OWNER_KEY) == OWNER:
-        bridge_row.delvalue("ports", port)
-        rows.count()
+def _take_ports(bridge: str, names: frozenset[str], rows: Rows) -> None:
+    row = rows.named("Bridge", bridge)
+    for port in [] if row is None else list(row.ports):
+        if port.name in names and port.external_ids.get(OWNER_KEY) == OWNER:
+            row.delvalue("ports", port)
+            rows.count()
 
 
 def _put_mtu(bridge: str, name: str, mtu: int | None, rows: Rows) -> None:

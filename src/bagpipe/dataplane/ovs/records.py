@@ -117,12 +117,15 @@ class Records:
         raise Missing(f"{key}: {value!r} is not known to this dataplane")
 
     def _access(self, key: AccessKey, value: Access) -> Iterator[FlowMod]:
-        vlan = key.port.vlan
-        where = (f.IN_PORT(self._ground.port(key.port)), f.UNTAGGED if vlan is None else f.vlan(vlan))
+        vlan, source = key.port.vlan, key.port.source
+        where = [f.IN_PORT(self._ground.port(key.port)), f.UNTAGGED if vlan is None else f.vlan(vlan)]
+        if source is not None:
+            where.append(f.ETH_SRC(source))
+        priority = Priority.ACCESS if source is None else Priority.ACCESS_OF_SOURCE
         of = cookie(value.instance)
         untag = () if vlan is None else (POP_VLAN,)
         into = apply(*untag, *pipeline.into_vrf(self._settings, value.instance))
-        yield FlowMod(self._tables.input, Priority.ACCESS, Match.of(*where), into, of)
+        yield FlowMod(self._tables.input, priority, Match.of(*where), into, of)
         for priority, match, actions in self._answers(value):
             yield FlowMod(self._tables.input, priority, Match.of(*where, *match), apply(*actions), of)
 
@@ -159,6 +162,7 @@ class Records:
         for encapsulation in self._settings.encapsulations:
             number = self._ground.exit(encapsulation)
             if encapsulation is Encapsulation.VXLAN:
+                yield from self._of_label_port(key.label, number, of)
                 match = Match.of(f.IN_PORT(number), f.TUNNEL_ID(key.label), IP[value.version])
                 yield FlowMod(table, Priority.DELIVERY, match, apply(*deliver), of)
             else:
@@ -166,6 +170,16 @@ class Records:
                 pop = PopMpls(ETH_IPV4 if value.version == 4 else ETH_IPV6)
                 match = Match.of(f.IN_PORT(number), *label)
                 yield FlowMod(table, Priority.DELIVERY, match, apply(pop, *deliver), of)
+
+    def _of_label_port(self, label: int, number: int, of: int) -> Iterator[FlowMod]:
+        """What comes by the label's own port, if it has one. It does not match the port: it is there before that is,
+        and after.
+        """
+        if self._ground.has_label_port(label):
+            ours = self._settings.tunnel_destination(self._settings.local_address)
+            match = Match.of(f.TUNNEL_ID(label), ours)
+            actions = apply(SetField(f.NXM_IN_PORT(number)), Resubmit(self._tables.input))
+            yield FlowMod(self._tables.input, Priority.LABEL_PORT, match, actions, of)
 
     def _sender(self, key: SourceKey) -> Iterator[FlowMod]:
         """Nothing where the sender is not looked at, or could not send to the address of this node's tunnels."""

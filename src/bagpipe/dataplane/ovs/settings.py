@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from bagpipe.dataplane.model import Address, Capabilities, Encapsulation
 from bagpipe.dataplane.openflow import DP_HASH, Selection
 from bagpipe.dataplane.openflow import fields as f
 from bagpipe.errors import LocalMisuse
+from bagpipe.identifiers import MAXIMUM_LABEL, MINIMUM_LABEL
 
 ANY_GRE = "*gre*"
 """As ``mpls_interface``: MPLS travels in GRE."""
@@ -42,9 +43,10 @@ class Tables(NamedTuple):
 class OvsSettings:
     """``database`` is a socket of OVSDB (``unix:PATH`` or ``tcp:ADDRESS:PORT``), ``run_directory`` where
     ``BRIDGE.mgmt`` is. ``mpls_over_gre`` None means: if ``mpls_interface`` is ``*gre*`` or not given (so devstack
-    leaves it). ``tunnel_options`` are those of the GRE port, such as ``packet_type: legacy_l3``. With
-    ``known_sources_only`` tunnelled packets are taken from nodes that have a record alone; MPLS on Ethernet does not
-    tell its sender and is taken from anybody on that link.
+    leaves it). ``tunnel_options`` are those of the GRE port, such as ``packet_type: legacy_l3``. With VXLAN labels are
+    of ``label_range`` (both ends included), apart from the VNIs of others. With ``known_sources_only`` tunnelled
+    packets are taken from nodes that have a record alone; MPLS on Ethernet does not tell its sender and is taken from
+    anybody on that link.
 
     Raises LocalMisuse for what can never work.
     """
@@ -59,6 +61,7 @@ class OvsSettings:
     tunnel_options: tuple[tuple[str, str], ...] = ()
     vxlan_encap: bool = False
     vxlan_port: int = 4789
+    label_range: tuple[int, int] = (1 << 19, MAXIMUM_LABEL)
     input_table: int = 0
     first_table: int = 1
     hash_method: str = "dp_hash"
@@ -79,6 +82,10 @@ class OvsSettings:
                 "mpls_interface", self.mpls_interface, f"expected an interface or {ANY_GRE}, or vxlan_encap = True"
             )
         _check_range("vxlan_port", self.vxlan_port, 1, 65535)
+        low, high = self.label_range
+        if not MINIMUM_LABEL <= low < high <= MAXIMUM_LABEL:
+            text = f"expected two ascending numbers of {MINIMUM_LABEL} to {MAXIMUM_LABEL}"
+            raise LocalMisuse("vxlan_label_range", f"{low}:{high}", text)
         _check_range("input_table", self.input_table, 0, LAST_TABLE)
         _check_range("ovs_table_id_start", self.first_table, 1, LAST_TABLE - 2)
         if self.input_table in self.tables[1:]:
@@ -115,7 +122,8 @@ class OvsSettings:
     @property
     def capabilities(self) -> Capabilities:
         """What the driver can do."""
-        return Capabilities("ovs", self.encapsulations, multipath=True)
+        labels = self.label_range if self.vxlan_encap else (MINIMUM_LABEL, MAXIMUM_LABEL)
+        return Capabilities("ovs", self.encapsulations, multipath=True, labels=labels)
 
     @property
     def tables(self) -> Tables:
@@ -131,6 +139,12 @@ class OvsSettings:
         return Selection.hashing(*(field.whole() for field in fields), parameter=self.hash_method_param)
 
     @property
+    def gre_kind(self) -> Literal["gre", "ip6gre"]:
+        """The type of the GRE port: for Ethernet over IPv6 that which both datapaths have; it carries nothing else."""
+        ethernet = "legacy_l3" not in (value for name, value in self.tunnel_options if name == "packet_type")
+        return "ip6gre" if self.local_address.version == 6 and ethernet else "gre"
+
+    @property
     def gre_options(self) -> dict[str, str]:
         """The options of the GRE port."""
         return {"remote_ip": "flow", "local_ip": str(self.local_address), **dict(self.tunnel_options)}
@@ -141,6 +155,11 @@ class OvsSettings:
         options = {"remote_ip": "flow", "local_ip": str(self.local_address), "key": "flow"}
         return options if self.vxlan_port == 4789 else options | {"dst_port": str(self.vxlan_port)}
 
+    def label_options(self, label: int) -> dict[str, str]:
+        """The options of the VXLAN port of one label."""
+        options = {name: value for name, value in self.vxlan_options.items() if name != "key"}
+        return options | {"in_key": str(label), "out_key": "flow"}
+
     @property
     def tunnel_source(self) -> f.Field:
         """The field in which the sender of a tunnelled packet stands."""
@@ -148,7 +167,7 @@ class OvsSettings:
 
     @property
     def tunnel_destination(self) -> f.Field:
-        """The field in which the receiver of a packet to be tunnelled stands."""
+        """The field in which the receiver of a packet that is to be tunnelled, or was, stands."""
         return f.TUN_DST if isinstance(self.local_address, IPv4Address) else f.TUN_IPV6_DST
 
     @property
