@@ -78,4 +78,4 @@ docs: venv ## The documentation as pages, in build/docs; a warning is an error
 	@echo "build/docs/index.html"
 
 clean: ## Remove the virtual environments and caches
-	rm -rf $(VENV) $(REFERENCE_VENV) $(REFERENCE_AGENT_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) $(REFERENCE_VENV) $(REFERENCE_AGENT_VENV) .venv-openstack .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

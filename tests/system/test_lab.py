@@ -32,7 +32,7 @@ def lab(*verb: str) -> str:
 
 @pytest.fixture
 def story() -> Iterator[str]:
-    yield lab("up")
+    yield lab("bgp")
     lab("down")
 
 
@@ -67,7 +67,7 @@ def test_the_lab_shows_peers_and_routes_of_real_sessions(story: str) -> None:
 
 
 def test_the_lab_leaves_neither_namespaces_nor_processes_nor_files() -> None:
-    lab("up")
+    lab("bgp")
     assert len(namespaces()) == 4
 
     assert lab("down") == ""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bagpipe.lab.hosts import Host, LabFault, join
-from bagpipe.lab.programs import succeeds
+from bagpipe.lab.offload import checksums_in_software
 from bagpipe.lab.telling import wait_for
 
 BRIDGE = "br-mpls"
@@ -76,15 +76,26 @@ class Compute:
             directory=self.directory,
         )
 
-    def start_switch(self) -> None:
-        """Start database and switch of this host alone, without waiting for them. Raises LabFault."""
+    def start_switch(self, *remotes: str) -> None:
+        """Start database and switch of this host alone, without waiting for them. Raises LabFault.
+
+        ``remotes`` are further places where the database listens, such as ``ptcp:6640:127.0.0.1``.
+        """
         self.directory.mkdir(parents=True, exist_ok=True)
         self.host.run(["ovsdb-tool", "create", f"{self.directory}/conf.db", str(SCHEMA)])
-        socket = f"{self.directory}/db.sock"
-        self._start("ovsdb-server", f"{self.directory}/conf.db", f"--remote=punix:{socket}")
-        wait_for(lambda: Path(socket).exists(), f"the database of {self.host.name}", 0.02)
+        listening = [f"--remote={remote}" for remote in (f"punix:{self._socket}", *remotes)]
+        self._start("ovsdb-server", f"{self.directory}/conf.db", *listening)
+        wait_for(self._socket.exists, f"the database of {self.host.name}", 0.02)
         self.vsctl("--no-wait", "init")
-        self._start("ovs-vswitchd", f"unix:{socket}", "--disable-system")
+        self.start_vswitchd()
+
+    def start_vswitchd(self) -> None:
+        """Start the switch on what its database holds, without waiting for it."""
+        self._start("ovs-vswitchd", f"unix:{self._socket}", "--disable-system")
+
+    @property
+    def _socket(self) -> Path:
+        return self.directory / "db.sock"
 
     def make_bridge(self) -> None:
         """Make the bridge, with the uplink and its address. Raises LabFault."""
@@ -92,6 +103,10 @@ class Compute:
             *("add-br", BRIDGE, "--", "set", "bridge", BRIDGE, "datapath_type=netdev", "fail_mode=secure"),
             *("--", "add-port", BRIDGE, UPLINK),
         )
+        self.bring_up_bridge()
+
+    def bring_up_bridge(self) -> None:
+        """Give the bridge, new or again new after a restart of the switch, what is the host's. Raises LabFault."""
         self.host.address(BRIDGE, f"{self.address}/24")
         self.host.ip("link", "set", BRIDGE, "up")
         checksums_in_software(self.host, BRIDGE)
@@ -162,9 +177,3 @@ class Machine:
         names, values = (line.split() for line in four if line.startswith("Icmp:"))
         six = re.search(r"Icmp6InEchos\s+(\d+)", self.host.run(["cat", "/proc/net/snmp6"]))
         return int(values[names.index("InEchos")]) + (int(six[1]) if six else 0)
-
-
-def checksums_in_software(host: Host, interface: str) -> None:
-    """Without this the userspace datapath passes packets on whose checksums nobody has computed. Raises LabFault."""
-    if not succeeds(host, ["ethtool", "-K", interface, "tx", "off"]):
-        raise LabFault(f"{host.name}: ethtool cannot turn off checksum offload of {interface}")

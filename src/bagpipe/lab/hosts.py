@@ -6,12 +6,13 @@ namespaces and nothing else. Needs root and iproute2. Interfaces exist only insi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +60,7 @@ class Host:
     def address(self, interface: str, address: str) -> None:
         """Give an interface an address, with its length. Raises LabFault."""
         nodad = ["nodad"] if ":" in address else []
-        self.ip("address", "add", address, "dev", interface, *nodad)
+        self.ip("address", "replace", address, "dev", interface, *nodad)
 
     def ip(self, *arguments: str) -> str:
         """Run ``ip`` for this host and give its output. Raises LabFault."""
@@ -69,13 +70,47 @@ class Host:
         """``command`` as it is run on this host."""
         return ["ip", "netns", "exec", self.namespace, *command]
 
-    def start(self, name: str, command: Sequence[str]) -> int:
-        """Start a program that outlives this process; its log is ``<directory>/<name>.log``. Gives its process id."""
+    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
+        """Start a program that outlives this process; its log is ``<directory>/<name>.log``. Gives its process id.
+
+        ``environment`` is added to that of this process. The number is kept for :meth:`end_program` as well.
+        """
         with (self.directory / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                self.argv(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                self.argv(command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **(environment or {})},
             )
+        (self.directory / f"{name}.pid").write_text(f"{process.pid}\n")
         return process.pid
+
+    def process_of(self, name: str) -> int | None:
+        """The process id of a program that was started under this name and runs; None when it does not."""
+        try:
+            process = int((self.directory / f"{name}.pid").read_text())
+        except (OSError, ValueError):
+            return None
+        return process if process in self.processes() else None
+
+    def end_program(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
+        """End one program, and what it has started itself, and wait for that. Nothing happens where it does not run.
+
+        ``number`` goes to the program; whatever of its session is left then gets SIGKILL. Raises LabFault.
+        """
+        process = self.process_of(name)
+        if process is None:
+            return
+        _send(process, number)
+        deadline = time.monotonic() + END_GRACE
+        while _runs(process) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        while _runs(process) or _kill_session(process):
+            if time.monotonic() > deadline + END_GRACE:
+                raise LabFault(f"{self.name}: {name}, process {process}, does not end")
+            time.sleep(0.01)
 
     def run(self, command: Sequence[str], timeout: float = 20.0) -> str:
         """Run a command to its end and give its output. Raises LabFault when it fails."""
@@ -107,6 +142,26 @@ class Host:
         """End all processes of the host, then remove the namespace."""
         self.stop()
         _ip("netns", "delete", self.namespace)
+
+
+def _kill_session(leader: int) -> bool:
+    """Send SIGKILL to what is left of a session; whether something was."""
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _runs(process: int) -> bool:
+    """Whether a process is there and is more than its exit status."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(process, os.WNOHANG)
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state != "Z"
 
 
 def _send(process: int, number: signal.Signals) -> None:

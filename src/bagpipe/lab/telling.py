@@ -43,10 +43,10 @@ def indent(text: str) -> None:
     print(flush=True)
 
 
-def wait_for(condition: Callable[[], bool], what: str, pause: float = 0.5) -> None:
-    """Ask until it is so. Raises LabFault after ``PATIENCE`` seconds."""
-    deadline = time.monotonic() + PATIENCE
+def wait_for(condition: Callable[[], bool], what: str, pause: float = 0.5, patience: float = PATIENCE) -> None:
+    """Ask until it is so. Raises LabFault after ``patience`` seconds."""
+    deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:
-            raise LabFault(f"waited {PATIENCE:.0f} s in vain for: {what}; the logs are in {STATE}")
+            raise LabFault(f"waited {patience:.0f} s in vain for: {what}; the logs are in {STATE}")
         time.sleep(pause)

@@ -27,9 +27,9 @@ from bagpipe.lab.compute import (
     Compute,
     Encapsulation,
     Machine,
-    checksums_in_software,
 )
 from bagpipe.lab.hosts import STATE, Host, LabFault, existing_hosts, join, take_down
+from bagpipe.lab.offload import checksums_in_software
 from bagpipe.lab.programs import ask, installed, program, shown, start_daemon, start_reflector, succeeds
 from bagpipe.lab.telling import Story, indent, say, wait_for
 
