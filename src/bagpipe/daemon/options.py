@@ -212,7 +212,11 @@ IPVPN_OPTIONS: list[cfg.Opt] = [
         help="MPLS over GRE.",
     ),
     cfg.BoolOpt("proxy_arp", default=False, help="Answer ARP for every address."),
-    cfg.BoolOpt("arp_responder", default=False, help="Answer ARP for the gateway."),
+    cfg.BoolOpt(
+        "arp_responder",
+        default=False,
+        help="Answer ARP for the gateway. Neighbour solicitations for IPv6 gateways are always answered.",
+    ),
     cfg.BoolOpt("vxlan_encap", default=False, help="VXLAN as well."),
     cfg.StrOpt("ovs_bridge", default="br-mpls", help="Bridge of the VRFs."),
     cfg.IntOpt("input_table", default=0, min=0, max=254, help="OpenFlow table that packets enter."),

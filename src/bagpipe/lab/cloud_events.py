@@ -49,6 +49,7 @@ def live_migration(scene: Scene) -> None:
     vpn = tenant.bgpvpn("lm", BACKBONE_TARGET)
     tenant.associate(vpn, "network", network.id)
     scene.reached(EDGE.site, vm.address(), "lm-vm on compute1")
+    routes = scene.number_of_routes(BACKBONE_TARGET)
     source, destination = scene.cloud.hosts["compute1"], scene.cloud.hosts["compute2"]
     scene.tell("Nova gets a second binding of the port, for compute2, and plugs it in there.")
     tenant.api.call("POST", f"ports/{vm.port_id}/bindings", {"binding": {"host": destination.name}})
@@ -77,7 +78,7 @@ def live_migration(scene: Scene) -> None:
     time.sleep(1)
     done = stream.end()
     scene.note(f"{_words(done)}; {_first_after(stream, stopped):.2f} s from the stop to the first answer")
-    scene.routes(BACKBONE_TARGET, 3)
+    scene.routes(BACKBONE_TARGET, routes)
     scene.reached(EDGE.site, vm.address(), "lm-vm on compute2")
     scene.reached(vm, SITE, "the site")
 

@@ -85,7 +85,6 @@ mpls_interface = {uplink}
 ovs_bridge = {bridge}
 ovsdb_connection = unix:{ovs}/db.sock
 ovs_run_directory = {ovs}
-arp_responder = True
 
 [DATAPLANE_DRIVER_EVPN]
 dataplane_driver = dummy

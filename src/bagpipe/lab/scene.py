@@ -51,6 +51,12 @@ class Scene:
         expect(answers(_host(source), address, 3, 0.5) == 0, f"{_host(source).name} has an answer from {address}")
         self.note(f"{_host(source).name} → {address} ({who}): no answer")
 
+    def number_of_routes(self, target: str) -> int:
+        """How many IP VPN routes with a route target the reflector has; 0 if it is not ours."""
+        if self.cloud.choice.reflector != "ours":
+            return 0
+        return sum(one["family"].startswith("vpnv") for one in self.cloud.routes_at_reflector(target))
+
     def routes(self, target: str, number: int, patience: float = 15.0) -> None:
         """Wait until the reflector has this many IP VPN routes with a route target. Raises LabFault.
 
@@ -58,11 +64,12 @@ class Scene:
         """
         if self.cloud.choice.reflector != "ours":
             return
-
-        def count() -> int:
-            return sum(one["family"].startswith("vpnv") for one in self.cloud.routes_at_reflector(target))
-
-        wait_for(lambda: count() == number, f"{number} routes of {target} at the reflector", 0.1, patience)
+        wait_for(
+            lambda: self.number_of_routes(target) == number,
+            f"{number} routes of {target} at the reflector",
+            0.1,
+            patience,
+        )
         self.note(f"the reflector has {number} route{'' if number == 1 else 's'} with {target}")
 
 

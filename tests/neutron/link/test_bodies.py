@@ -116,6 +116,7 @@ def test_only_some_changes_of_an_endpoint_need_a_detach() -> None:
     assert not body_v1.replaces(first(), first(import_rts=frozenset(), local_pref=5, fallback=FALLBACK))
     assert body_v1.replaces(first(), first(local_port=LocalPort("patch2tun:6", 3, 6)))
     assert body_v1.replaces(first(), first(gateways=()))
+    assert body_v1.replaces(first(), first(export_rts=frozenset({"64512:9"})))
     leak = Readvertise(frozenset({"64512:9"}), frozenset())
     assert not body_v2.replaces(body_v2.body(attachment()), body_v2.body(attachment(readvertise=leak)))
     distinguished = body_v2.body(attachment(route_distinguisher="64512:7"))

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ V1, V2 = "bagpipe.BaGPipeBGPVPNDriver", "bagpipe_v2.BaGPipeBGPVPNDriver"
 REFERENCE_PYTHON = str(
     Path(os.environ.get("BAGPIPE_REFERENCE_AGENT_VENV", ROOT / ".venv-reference-25")) / "bin" / "python"
 )
+OLDEST_PYTHON = str(Path(os.environ.get("BAGPIPE_REFERENCE_VENV", ROOT / ".venv-reference")) / "bin" / "python")
 
 Steps = dict[str, dict[str, Any]]
 
@@ -30,29 +33,78 @@ def environment(*paths: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(wanted)}
 
 
-def script(python: str, name: str, *arguments: str, paths: tuple[Path, ...]) -> subprocess.CompletedProcess[str]:
-    """A finished run of a script of this directory."""
-    return subprocess.run(
-        [python, str(HERE / name), *arguments],
-        env=environment(*paths),
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a script ended: its status, what it said, and the answer that it wrote, None if it wrote none."""
+
+    status: int
+    text: str
+    answer: Steps | None
+
+
+def _run(python: str, name: str, driver: str, paths: tuple[Path, ...]) -> Ran:
+    with tempfile.TemporaryDirectory() as directory:
+        answer = Path(directory) / "answer.json"
+        run = subprocess.run(
+            [python, str(HERE / name), driver, str(answer)],
+            env=environment(*paths),
+            capture_output=True,
+            text=True,
+            timeout=250,
+            check=False,
+        )
+        wrote = json.loads(answer.read_text()) if answer.is_file() else None
+    return Ran(run.returncode, run.stdout + run.stderr, wrote)
+
+
+_POOL = ThreadPoolExecutor(2)
 
 
 @functools.cache
+def begun(python: str, name: str, driver: str, paths: tuple[Path, ...]) -> Future[Ran]:
+    """A run of a script of this directory, which begins when it is first asked for and a processor is free."""
+    return _POOL.submit(_run, python, name, driver, paths)
+
+
+def suite(driver: str) -> Future[Ran]:
+    """networking-bgpvpn's own tests with a driver."""
+    return begun(sys.executable, "bgpvpn_suite.py", f"{OURS}.{driver}", (ROOT / "src",))
+
+
+def oldest(driver: str) -> Future[Ran]:
+    """The story with the oldest Neutron that is supported."""
+    return begun(OLDEST_PYTHON, "story.py", f"{OURS}.{driver}", (ROOT / "src",))
+
+
+def _steps(name: str, driver: str, reference: bool, compat: bool) -> Future[Ran]:
+    paths = () if reference else (ROOT / "src", *([ROOT / "compat" / "src"] if compat else []))
+    return begun(REFERENCE_PYTHON if reference else sys.executable, name, driver, paths)
+
+
 def steps(name: str, driver: str, *, reference: bool = False, compat: bool = False) -> Steps:
     """What a script wrote of what a driver sent, by step."""
-    paths = () if reference else (ROOT / "src", *([ROOT / "compat" / "src"] if compat else []))
-    with tempfile.TemporaryDirectory() as directory:
-        answer = Path(directory) / "answer.json"
-        python = REFERENCE_PYTHON if reference else sys.executable
-        run = script(python, name, driver, str(answer), paths=paths)
-        assert answer.is_file(), run.stderr[-3000:]
-        found: Steps = json.loads(answer.read_text())
-    return found
+    ran = _steps(name, driver, reference, compat).result()
+    assert ran.answer is not None, ran.text[-3000:]
+    return ran.answer
+
+
+def begin_all() -> None:
+    """Begin every run, two at a time, in the order in which tests ask for them."""
+    for driver in (V2, V1):
+        _steps("story.py", f"{OURS}.{driver}", False, False)
+        _steps("story.py", f"{REFERENCE}.{driver}", True, False)
+    for driver in (V1, V2):
+        _steps("story.py", f"{REFERENCE}.{driver}", False, True)
+    for driver in (V1, V2):
+        suite(driver)
+    for driver in (V1, V2):
+        oldest(driver)
+    _steps("scenes.py", f"{OURS}.{V1}", False, False)
+
+
+def end() -> None:
+    """Begin no further run, and wait for those that are under way."""
+    _POOL.shutdown(cancel_futures=True)
 
 
 def sent(of: Steps, step: str) -> list[Any]:

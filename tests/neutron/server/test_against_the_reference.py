@@ -41,7 +41,7 @@ def story(driver: str, *, reference: bool = False) -> Steps:
 
 
 @pytest.mark.parametrize(("driver", "mended"), [(V2, MENDED - ONLY_V1), (V1, MENDED)])
-@pytest.mark.limit(300)
+@pytest.mark.limit(500)
 def test_agents_are_told_what_the_reference_tells_but_for_what_is_mended(driver: str, mended: set[str]) -> None:
     ours, theirs = story(driver), story(driver, reference=True)
     assert ours.keys() == theirs.keys()
@@ -62,7 +62,7 @@ def test_nothing_is_told_before_the_commit(driver: str) -> None:
 
 
 @pytest.mark.parametrize("driver", [V1, V2])
-@pytest.mark.limit(300)
+@pytest.mark.limit(500)
 def test_the_drivers_of_networking_bgpvpn_tell_the_same_with_our_objects(driver: str) -> None:
     theirs = story(driver, reference=True)
     compat = steps("story.py", f"{REFERENCE}.{driver}", compat=True)

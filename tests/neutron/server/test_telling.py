@@ -10,6 +10,8 @@ from tests.neutron.server.runs import OURS, V1, V2, Steps, old_calls, pushes, st
 
 NET, ROUTER, PORT = "BGPVPNNetAssociation", "BGPVPNRouterAssociation", "BGPVPNPortAssociation"
 
+pytestmark = pytest.mark.limit(500)
+
 
 def story(driver: str = V2) -> Steps:
     return steps("story.py", f"{OURS}.{driver}")

@@ -60,13 +60,13 @@ def test_the_api_can_be_called_by_command(stack: Stack) -> None:
     done = stack.lab("api", "GET", "bgpvpn/bgpvpns")
 
     assert done.status == 0, done.text
-    assert [vpn["name"] for vpn in json.loads(done.text)["bgpvpns"]] == ["backbone"]
+    assert "backbone" in [vpn["name"] for vpn in json.loads(done.text)["bgpvpns"]]
 
 
 def test_what_cannot_be_done_is_said_in_a_line(stack: Stack) -> None:
     for arguments, said in (
         (("scenario", "nonsense"), "lab: no scenario 'nonsense'; there are network-association"),
-        (("shell", "vm9"), "lab: no host 'vm9'; there are compute1"),
+        (("shell", "vm9"), "lab: no host 'vm9'; there are "),
         (("api", "POST", "networks", "{"), "lab: the body '{' is not JSON"),
         (("api", "GET", "networks/nonsense"), "404"),
     ):

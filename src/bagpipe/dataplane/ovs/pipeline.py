@@ -138,7 +138,6 @@ def foundation(settings: OvsSettings, tunnels: tuple[int, ...], underlay: int | 
     for text in _NEVER_ROUTED:
         match = Match.of(*destination(Prefix.of(ip_network(text))))
         yield FlowMod(tables.vrf, Priority.NOT_ROUTED, match, (), COOKIE)
-    if settings.arp_responder or settings.proxy_arp:
-        advertisement = (IP[6], f.IP_PROTO(ICMPV6), f.ICMPV6_TYPE(NEIGHBOUR_ADVERTISEMENT))
-        answer = apply(SetField(f.ND_TLL(GATEWAY_MAC)), BACK)
-        yield FlowMod(tables.answer, Priority.ADVERTISEMENT, Match.of(*advertisement), answer, COOKIE)
+    advertisement = (IP[6], f.IP_PROTO(ICMPV6), f.ICMPV6_TYPE(NEIGHBOUR_ADVERTISEMENT))
+    answer = apply(SetField(f.ND_TLL(GATEWAY_MAC)), BACK)
+    yield FlowMod(tables.answer, Priority.ADVERTISEMENT, Match.of(*advertisement), answer, COOKIE)

@@ -141,8 +141,6 @@ class Records:
             yield Priority.ANSWER, _ARP_REQUEST, _ANSWER_ARP
             yield Priority.NOT_ANSWERED, unanswerable, ()
             yield Priority.ANSWER - 1, _SOLICITATION, _advertise(_SOLICITED, answer)
-        if not (self._settings.arp_responder or self._settings.proxy_arp):
-            return
         for gateway in value.gateways:
             if gateway.version == 6:
                 flags = _ROUTER | _SOLICITED | _OVERRIDE
@@ -150,7 +148,7 @@ class Records:
                 if not self._settings.proxy_arp:
                     yield Priority.NOT_ANSWERED, (*unanswerable, target), ()
                 yield Priority.ANSWER, (*_SOLICITATION, target), _advertise(flags, answer)
-            elif not self._settings.proxy_arp:
+            elif self._settings.arp_responder and not self._settings.proxy_arp:
                 yield Priority.ANSWER, (*_ARP_REQUEST, f.ARP_TPA(gateway)), _ANSWER_ARP
 
     def _delivery(self, key: DeliveryKey, value: Delivery) -> Iterator[FlowMod]:

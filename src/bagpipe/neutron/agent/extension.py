@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from neutron.api.rpc.callbacks import events as rpc_events
@@ -197,13 +197,24 @@ class BagpipeBgpvpnAgentExtension(l2_extension.L2AgentExtension):
 
     @_never_raising
     def port_updated(self, resource: str, event: str, trigger: Any, payload: Any = None) -> None:
-        """Neutron's cache of ports has news: a port whose machine runs elsewhere now is detached here at once."""
+        """Neutron's cache of ports has news: a port is attached or detached at once when its machine moves.
+
+        The agent does not hand it over again then: as long as the other host has a binding, it takes the port for one
+        that is still being migrated.
+        """
         told = payload.latest_state
         with self._lock:
             port = self._known.ports.get(told.id)
-            if port is not None and port.active and _runs_elsewhere(told):
-                LOG.info("Port %s has become active on another host.", told.id)
-                self._known.port_is(dataclasses.replace(port, active=False))
+            if port is None:
+                return
+            active = port.active
+            if _runs_elsewhere(told):
+                active = False
+            elif _runs_here(told):
+                active = True
+            if active != port.active:
+                LOG.info("Port %s has become active %s.", told.id, "here" if active else "on another host")
+                self._known.port_is(dataclasses.replace(port, active=active))
                 self._state([told.id], {port.network_id})
 
     # ------------------------------------------------------------------ what the programmer asks and tells
@@ -385,8 +396,17 @@ def _runs_elsewhere(port: Any) -> bool:
     """Whether a port object of Neutron's cache says that a machine is active on another host."""
     if not (port.device_owner or "").startswith(neutron_constants.DEVICE_OWNER_COMPUTE_PREFIX):
         return False
-    active: Sequence[Any] = [each for each in port.bindings if each.status == neutron_constants.ACTIVE]
-    return bool(active) and all(each.host != cfg.CONF.host for each in active)
+    active = _active_hosts(port)
+    return bool(active) and cfg.CONF.host not in active
+
+
+def _runs_here(port: Any) -> bool:
+    """Whether such an object says that it is active on this host."""
+    return cfg.CONF.host in _active_hosts(port)
+
+
+def _active_hosts(port: Any) -> list[str]:
+    return [each.host for each in port.bindings if each.status == neutron_constants.ACTIVE]
 
 
 def _tell_of_daemon(is_there: bool) -> None:

@@ -17,7 +17,7 @@ from bagpipe.neutron.agent.link.ledger import Body
 
 UNTIL_UUID = re.compile(r".*?[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 CHANGEABLE = frozenset(
-    {"import_rt", "export_rt", "local_pref", "fallback", "description", "instance_description"}
+    {"import_rt", "local_pref", "fallback", "description", "instance_description"}
 )  # fmt: skip
 """What an attach of the same endpoint changes; the rest is taken when the endpoint or its instance is created."""
 NAMING = ("vpn_instance_id", "vpn_type", "mac_address", "ip_address")
@@ -57,7 +57,10 @@ def detachment(attach: Body) -> Body:
 
 
 def replaces(held: Body, wanted: Body) -> bool:
-    """Whether the daemon gets from one body to the other only by a detach."""
+    """Whether the daemon gets from one body to the other only by a detach.
+
+    With other export route targets the reference daemon withdraws its routes and does not announce them again.
+    """
     return any(held.get(name) != wanted.get(name) for name in (held.keys() | wanted.keys()) - CHANGEABLE)
 
 
