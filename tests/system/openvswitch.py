@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -23,6 +24,12 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 def die_with_parent() -> None:
     """Before the program of a new process: it gets SIGTERM when the thread that made it ends."""
     _LIBC.prctl(1, signal.SIGTERM)
+
+
+def _listens(path: Path) -> bool:
+    """Whether a program serves the socket, which is there a moment before that."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 class OpenVSwitch:
@@ -85,6 +92,12 @@ class OpenVSwitch:
             self._switch = None
 
     @property
+    def database_pid(self) -> int:
+        """The process id of the database server."""
+        assert self._database is not None
+        return self._database.pid
+
+    @property
     def vswitchd_pid(self) -> int:
         """The process id of vswitchd."""
         assert self._switch is not None
@@ -125,10 +138,10 @@ class OpenVSwitch:
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - the threads of a test hold no lock that this needs
             )
 
-    def _wait(self, socket: Path) -> None:
+    def _wait(self, path: Path) -> None:
         end = time.monotonic() + 10
-        while not socket.exists():
-            assert time.monotonic() < end, f"{socket} has not come: {self._output()}"
+        while not _listens(path):
+            assert time.monotonic() < end, f"{path} has not come: {self._output()}"
             time.sleep(0.02)
 
     def _output(self) -> str:

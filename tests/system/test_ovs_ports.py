@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -334,6 +335,49 @@ def test_a_database_that_is_not_there_costs_no_time_at_start_and_none_at_the_end
             await waiting
 
     asyncio.run(play())
+
+
+def test_a_database_that_hangs_is_named_in_time_and_can_be_closed_with_changes_waiting(
+    ovs: OpenVSwitch, bridge: str
+) -> None:
+    async def play(watched: Watched) -> None:
+        os.kill(ovs.database_pid, signal.SIGSTOP)
+        try:
+            changes = (watched.ports.ensure_tunnel(name, "gre", GRE) for name in ("gre-a", "gre-b"))
+            begun = time.monotonic()
+            outcomes = await asyncio.gather(*changes, return_exceptions=True)
+            assert 0.5 < time.monotonic() - begun < 1
+            assert ["no answer to a transaction" in str(each) for each in outcomes] == [True, True]
+
+            waiting = [asyncio.create_task(watched.ports.add_port(name)) for name in ("dev-a", "dev-b")]
+            await asyncio.sleep(0.05)
+            begun = time.monotonic()
+            await watched.ports.close()
+            assert time.monotonic() - begun < 0.5
+            outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+            assert [isinstance(each, Unreachable) for each in outcomes] == [True, True]
+        finally:
+            os.kill(ovs.database_pid, signal.SIGCONT)
+
+    scenario(ovs, play, patience=0.6)
+
+
+def test_two_databases_in_one_process_are_kept_apart(ovs: OpenVSwitch, bridge: str) -> None:
+    async def play(watched: Watched) -> None:
+        other = Watched(another)
+        await other.ports.start()
+        try:
+            await other.until(lambda: other.ports.number("br-mpls"))
+            await asyncio.gather(watched.ports.add_port("dev-a"), other.ports.add_port("dummy-a"))
+            assert sorted(watched.ports.names()) == ["br-mpls", "dev-a"]
+            assert sorted(other.ports.names()) == ["br-mpls", "dummy-a"]
+        finally:
+            await other.ports.close()
+        assert await watched.ports.add_port("dev-b") == number_in(ovs, "dev-b")
+
+    with tempfile.TemporaryDirectory(prefix="ovsp-") as directory, OpenVSwitch(Path(directory)) as another:
+        another.add_bridge("br-mpls")
+        scenario(ovs, play)
 
 
 def test_a_database_of_another_form_is_refused_by_its_name() -> None:

@@ -7,6 +7,7 @@ every neighbour hears CEASE (RFC 4486 subcode 2) first. SIGHUP calls ``reload``.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import random
@@ -75,6 +76,7 @@ async def run(
     if notifier.watchdog:
         tasks.append(loop.create_task(_watch(notifier, notifier.watchdog)))
     gc.collect()
+    _give_back()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     notifier.ready(status)
@@ -86,6 +88,13 @@ async def run(
         task.cancel()
     await asyncio.gather(edge.close(), *([beside.close()] if beside is not None else []))
     LOG.info("stopped")
+
+
+def _give_back() -> None:
+    """Give the memory that the start used and freed back to the system, which glibc does not do by itself."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 async def _watch(notifier: Notifier, pause: float) -> None:

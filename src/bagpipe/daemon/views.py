@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -36,7 +36,7 @@ class Seen:
     configuration: dict[str, dict[str, object]] = field(default_factory=dict)
     records: RecentRecords = field(default_factory=RecentRecords)
     started: float = field(default_factory=time.time)
-    process: int = field(default_factory=lambda: uuid.uuid4().int)
+    process: int = field(default_factory=lambda: int.from_bytes(os.urandom(16)))
     forwarding: Forwarding | None = None
     attach_timeout: float = 20.0
 
