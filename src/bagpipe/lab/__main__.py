@@ -44,8 +44,11 @@ def play(name: str) -> None:
         raise LabFault(f"no scenario {name!r}; there are {', '.join(one.name for one in ALL)}")
     else:
         cloud = running()
-        for one in chosen:
-            one.run(cloud)
+        try:
+            for one in chosen:
+                one.run(cloud)
+        except OSError as error:
+            raise LabFault(f"Neutron's API does not answer: {error}; `make lab` starts it") from error
 
 
 def call_api(method: str, path: str, body: str | None) -> None:
