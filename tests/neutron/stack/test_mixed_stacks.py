@@ -1,4 +1,4 @@
-"""Stacks that are ours in part: the driver, the agents and the daemons of networking-bagpipe beside ours.
+"""Stacks that are ours in part, or otherwise configured: networking-bagpipe's driver, agents and daemons beside ours.
 
 The reference agent and driver are those of networking-bagpipe 25.0.0, the daemon that of 20.0.0.
 """
@@ -19,6 +19,7 @@ MIXED: dict[str, tuple[str, ...]] = {
     "reference agents, our daemons": ("--agents", "reference"),
     "one agent of each": ("--agents", "ours,reference"),
     "our v1 driver": ("--driver", "v1"),
+    "the noop firewall": ("--firewall", "noop"),
     "the reference's v2 driver": ("--driver", "reference-v2"),
 }
 
