@@ -42,7 +42,7 @@ def test_every_option_is_taken(tmp_path: Path) -> None:
         f"--no-default-membership --max-clients 5 --api [::1]:8083 --md5-password-file {key}".split()
     )
 
-    assert options.speaker.router_id == IPv4Address("192.0.2.1")
+    assert options.speaker.router_id == IPv4Address("0.0.2.1")
     assert options.speaker.cluster_id == IPv4Address("0.0.0.7")
     assert options.limits.total == 5
     assert options.speaker.default_membership is False
