@@ -18,6 +18,7 @@ from bagpipe.errors import LocalMisuse
 from bagpipe.identifiers import MacAddress
 from bagpipe.vpn.attachment import (
     DEFAULT_LOCAL_PREF,
+    UNSAID,
     Attachment,
     AttractTraffic,
     EndpointKey,
@@ -27,6 +28,7 @@ from bagpipe.vpn.attachment import (
 )
 
 T = TypeVar("T")
+Otherwise = TypeVar("Otherwise")
 Body = Mapping[str, object]
 
 KEPT = (
@@ -70,7 +72,7 @@ def _need(body: Body, name: str) -> object:
     return body[name]
 
 
-def _optional(body: Body, name: str, read: Callable[[object, str], T], otherwise: T) -> T:
+def _optional(body: Body, name: str, read: Callable[[object, str], T], otherwise: Otherwise) -> T | Otherwise:
     value = body.get(name)
     return otherwise if value is None else read(value, name)
 
@@ -90,11 +92,10 @@ def read_attach(body: Body) -> Attachment:
         type=kind,
         import_rts=imports,
         export_rts=exports,
-        gateway=gateway,
-        description=_optional(body, "instance_description", _description, None),
-        fallback=_fallback(body.get("fallback")),
-        readvertise=_readvertise(body.get("readvertise")),
-        attract=_attract(body.get("attract_traffic")),
+        description=_optional(body, "instance_description", _description, UNSAID),
+        fallback=_fallback(body.get("fallback")) or UNSAID,
+        readvertise=_readvertise(body.get("readvertise")) or UNSAID,
+        attract=_attract(body.get("attract_traffic")) or UNSAID,
     )
     return Attachment(
         instance=spec,
@@ -109,7 +110,7 @@ def read_attach(body: Body) -> Attachment:
             body, "lb_consistent_hash_order", lambda value, name: values.integer(value, name, 0, 2**32 - 1), 0
         ),
         description=values.json_value(body.get("description"), "description"),
-        # The instance keeps the gateway of its first attachment; another subnet, or IPv6, has another.
+        # Of the endpoint and not of the instance: another subnet, or IPv6, has another.
         gateways=() if gateway is None else (gateway,),
         name=attachment_id(external_id, key),
     )

@@ -6,11 +6,11 @@ they were then). Whatever is wrong with it raises LocalMisuse with the path of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bagpipe.daemon import field_values as values
-from bagpipe.dataplane.model import Direction, Fallback, Port
+from bagpipe.dataplane.model import Address, Direction, Fallback, Port, Prefix
 from bagpipe.errors import LocalMisuse
 from bagpipe.identifiers import RouteDistinguisher
 from bagpipe.vpn.attachment import (
@@ -80,24 +80,18 @@ def _instance(body: dict[str, Any]) -> InstanceSpec:
     kind = body.get("type", "ipvpn")
     if kind not in ("ipvpn", "evpn"):
         raise LocalMisuse("instance.type", kind, "neither ipvpn nor evpn")
-    gateway, distinguisher = body.get("gateway"), body.get("route_distinguisher")
-    description = body.get("description")
+    distinguisher = body.get("route_distinguisher")
+    said: dict[str, Any] = {spec: read(body[key]) for key, (spec, read) in _SAID.items() if key in body}
     return InstanceSpec(
         external_id=values.text(_need(body, "id", "instance.id"), "instance.id"),
         type=InstanceType(kind),
         import_rts=values.route_targets(body.get("import_rts") or [], "instance.import_rts"),
         export_rts=values.route_targets(body.get("export_rts") or [], "instance.export_rts"),
-        gateway=None if gateway is None else values.address(gateway, "instance.gateway"),
-        description=None if description is None else str(values.json_value(description, "instance.description")),
-        fallback=_fallback(body.get("fallback")),
-        ends_fallback="fallback" in body and body["fallback"] is None,
-        readvertise=_readvertise(body.get("readvertise")),
-        attract=_attract(body.get("attract_traffic")),
-        static_routes=values.prefixes(body.get("static_routes") or [], "instance.static_routes"),
         route_distinguisher=None
         if distinguisher is None
         else RouteDistinguisher.from_text(values.text(distinguisher, "instance.route_distinguisher"),
                                           "instance.route_distinguisher"),
+        **said,
     )  # fmt: skip
 
 
@@ -152,3 +146,26 @@ def _attract(body: dict[str, Any] | None) -> AttractTraffic | None:
         to_rts,
         static,
     )
+
+
+def _gateway(value: object) -> Address | None:
+    return None if value is None else values.address(value, "instance.gateway")
+
+
+def _description(value: object) -> str | None:
+    return None if value is None else str(values.json_value(value, "instance.description"))
+
+
+def _static_routes(value: list[Any] | None) -> tuple[Prefix, ...]:
+    return values.prefixes(value or [], "instance.static_routes")
+
+
+_SAID: dict[str, tuple[str, Callable[[Any], object]]] = {
+    "gateway": ("gateway", _gateway),
+    "description": ("description", _description),
+    "fallback": ("fallback", _fallback),
+    "readvertise": ("readvertise", _readvertise),
+    "attract_traffic": ("attract", _attract),
+    "static_routes": ("static_routes", _static_routes),
+}
+"""What a body need not speak of, by key: the field of the instance, and how it is read. Null: there is to be none."""

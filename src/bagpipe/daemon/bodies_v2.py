@@ -61,7 +61,7 @@ class InstanceBody(_Body):
     fallback: FallbackBody | None = None
     readvertise: ReadvertiseBody | None = None
     attract_traffic: AttractTrafficBody | None = None
-    static_routes: list[str] = []
+    static_routes: list[str] | None = None
     route_distinguisher: str | None = Field(None, description="this node chooses one if there is none")
 
 

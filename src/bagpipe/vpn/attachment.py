@@ -17,6 +17,15 @@ from bagpipe.identifiers import MacAddress, RouteDistinguisher, RouteTarget
 DEFAULT_LOCAL_PREF = 100
 
 
+class Unsaid(enum.Enum):
+    """The value of what an attachment does not speak of: it stays as it is."""
+
+    UNSAID = "unsaid"
+
+
+UNSAID = Unsaid.UNSAID
+
+
 class InstanceType(enum.Enum):
     """``vpn_type`` of the API."""
 
@@ -50,24 +59,20 @@ class AttractTraffic:
 class InstanceSpec:
     """The VPN instance an attachment belongs to.
 
-    ``import_rts``, ``export_rts``, ``fallback`` and the descriptions hold for the whole instance and are those of the
-    latest attachment; a ``fallback`` or ``description`` of None leaves the present one (but for ``ends_fallback``:
-    there is to be none). ``gateway``, ``readvertise``,
-    ``attract`` and ``static_routes`` as well; None or none leaves the present ones. ``route_distinguisher`` counts when
-    the instance is created; None: this node chooses one.
+    All of it holds for the whole instance and is that of the latest attachment which speaks of it; None or none: there
+    is to be none. Only ``route_distinguisher`` counts when the instance is created; None: this node chooses one.
     """
 
     external_id: str
     type: InstanceType
     import_rts: frozenset[RouteTarget]
     export_rts: frozenset[RouteTarget]
-    gateway: Address | None = None
-    description: str | None = None
-    fallback: FallbackRecord | None = None
-    ends_fallback: bool = False
-    readvertise: Readvertise | None = None
-    attract: AttractTraffic | None = None
-    static_routes: tuple[Prefix, ...] = ()
+    gateway: Address | Unsaid | None = UNSAID
+    description: str | Unsaid | None = UNSAID
+    fallback: FallbackRecord | Unsaid | None = UNSAID
+    readvertise: Readvertise | Unsaid | None = UNSAID
+    attract: AttractTraffic | Unsaid | None = UNSAID
+    static_routes: tuple[Prefix, ...] | Unsaid = UNSAID
     route_distinguisher: RouteDistinguisher | None = None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from bagpipe.dataplane.model import Port
 from bagpipe.errors import LocalMisuse
 from bagpipe.identifiers import MacAddress
-from bagpipe.vpn.attachment import Attachment, AttractTraffic, InstanceSpec, InstanceType
+from bagpipe.vpn.attachment import Attachment, AttractTraffic, InstanceSpec, InstanceType, Readvertise
 from bagpipe.vpn.endpoint import PortAccess, announced_prefix, gives_traffic, takes_traffic
 from bagpipe.vpn.settings import VpnSettings
 from bagpipe.vpn.vrf import Vrf
@@ -39,7 +39,7 @@ def check_alone(attachment: Attachment, settings: VpnSettings) -> None:
     for field, value in (("local_pref", attachment.local_pref), ("lb_consistent_hash_order", attachment.order)):
         if not 0 <= value <= _U32:
             raise LocalMisuse(field, value, f"not a number of 0 to {_U32}")
-    if spec.attract is not None:
+    if isinstance(spec.attract, AttractTraffic):
         _check_attraction(spec, spec.attract)
 
 
@@ -47,7 +47,7 @@ def _check_attraction(spec: InstanceSpec, attract: AttractTraffic) -> None:
     if attract.to_rts and not attract.static_destinations:
         shown = sorted(map(str, attract.to_rts))
         raise LocalMisuse("attract_traffic.to_rt", shown, "specified without 'static_destination_prefixes'")
-    if spec.readvertise is not None and len(spec.readvertise.to_rts) != 1:
+    if isinstance(spec.readvertise, Readvertise) and len(spec.readvertise.to_rts) != 1:
         shown = sorted(map(str, spec.readvertise.to_rts))
         raise LocalMisuse("readvertise.to_rt", shown, "with attract_traffic there has to be exactly one")
     source = attract.classifier.source

@@ -20,7 +20,7 @@ from bagpipe.identifiers import RouteDistinguisher, RouteTarget
 from bagpipe.rib.bundle import Origin, Source
 from bagpipe.rib.store import Store
 from bagpipe.vpn.allocation import Allocator
-from bagpipe.vpn.attachment import Attachment, EndpointKey, InstanceSpec, Reserved
+from bagpipe.vpn.attachment import UNSAID, Attachment, EndpointKey, InstanceSpec, Reserved
 from bagpipe.vpn.candidates import Resolver
 from bagpipe.vpn.checks import Place, check_alone, check_beside, check_port, place_of
 from bagpipe.vpn.endpoint import Endpoint, LabelGroup, PortAccess, announced_prefix, gives_traffic, takes_traffic
@@ -147,43 +147,48 @@ class Instances:
         return vrf
 
     def _describe(self, vrf: Vrf, spec: InstanceSpec) -> None:
-        """Take what every attachment says of its instance."""
-        if spec.description is not None:
+        """Take what an attachment says of its instance."""
+        if spec.description is not UNSAID:
             vrf.description = spec.description
-        if spec.fallback is not None and spec.fallback != vrf.fallback:
+        if spec.fallback is not UNSAID and spec.fallback != vrf.fallback:
             vrf.fallback = spec.fallback
-            if self.settings.capabilities.fallback:
-                self.tracker.set(vrf.fallback_key, spec.fallback)
-        elif spec.ends_fallback and vrf.fallback is not None:
-            vrf.fallback = None
-            self.tracker.remove(vrf.fallback_key)
+            self._set_fallback(vrf)
+        if spec.gateway is not UNSAID and spec.gateway != vrf.gateway:
+            vrf.gateway = spec.gateway
+            for access in vrf.ports.values():
+                self.tracker.set(access.key, access.access)
         if spec.export_rts != vrf.export_rts:
             vrf.export_rts = spec.export_rts
             for endpoint in vrf.endpoints.values():
                 self._origination.refresh(endpoint)
             for record in vrf.own:
                 self.imports.decide(vrf, record)
-        if spec.gateway is not None and spec.gateway != vrf.gateway:
-            vrf.gateway = spec.gateway
-            for access in vrf.ports.values():
-                self.tracker.set(access.key, access.access)
-        vrf.import_rts = spec.import_rts
         is_told_anew = self._take_static_routes(vrf, spec)
-        if spec.readvertise is not None and spec.readvertise != vrf.readvertise:
+        if spec.readvertise is not UNSAID and spec.readvertise != vrf.readvertise:
             vrf.readvertise, is_told_anew = spec.readvertise, True
-        if spec.attract is not None and spec.attract != vrf.attract:
+        if spec.attract is not UNSAID and spec.attract != vrf.attract:
             vrf.attract, is_told_anew = spec.attract, True
+        vrf.import_rts = spec.import_rts
         sources: frozenset[RouteTarget] = vrf.readvertise.from_rts if vrf.readvertise is not None else frozenset()
         self._retarget(vrf, spec.import_rts, sources)
         if is_told_anew:
             self._origination.restate(vrf)
 
+    def _set_fallback(self, vrf: Vrf) -> None:
+        if vrf.fallback is None:
+            self.tracker.remove(vrf.fallback_key)
+        elif self.settings.capabilities.fallback:
+            self.tracker.set(vrf.fallback_key, vrf.fallback)
+
     def _take_static_routes(self, vrf: Vrf, spec: InstanceSpec) -> bool:
-        if not spec.static_routes:
+        """Have the static routes that are stated; whether that changes anything."""
+        if spec.static_routes is UNSAID:
+            return False
+        stated = tuple(sorted(set(spec.static_routes)))
+        if stated == vrf.static_routes:
             return False
         before = {each: [vrf.record(prefix) for prefix in vrf.own_prefixes(each)] for each in vrf.endpoints.values()}
-        if not vrf.take_static_routes(spec.static_routes):
-            return False
+        vrf.static_routes = stated
         for endpoint, records in before.items():
             self._set_own(endpoint, records)
         return True

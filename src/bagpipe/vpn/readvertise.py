@@ -77,6 +77,8 @@ class Origination:
             records = self._best_records(vrf, prefix)
             if records is not None:
                 vrf.readvertised[prefix.version][prefix] = records
+        if vrf.attract is None:
+            self._exports.put(vrf, {})
         for endpoint in vrf.endpoints.values():
             self.refresh(endpoint)
 

@@ -58,7 +58,7 @@ def instance(instances: Instances, vrf: Vrf) -> Plain:
         "description": vrf.description,
         "route_targets": {"import": targets(vrf.import_rts), "export": targets(vrf.export_rts)},
         "route_distinguisher": str(vrf.rd) if vrf.redirect_target is None else None,
-        "gateway_ip": str(vrf.gateway) if vrf.gateway is not None else None,
+        "gateway_ip": _gateway(vrf),
         "subnet_prefix_length": ip.network.prefixlen if ip is not None else None,
         "instance_dataplane_id": vrf.number,
         "ports": ports(instances, vrf),
@@ -116,6 +116,13 @@ def endpoint(instances: Instances, each: Endpoint) -> Plain:
         "reason": state.reason,
         "announced": each.is_announced,
     }
+
+
+def _gateway(vrf: Vrf) -> str | None:
+    """The instance's own, else that of its oldest endpoint."""
+    stated = (gateway for endpoint in vrf.endpoints.values() for gateway in endpoint.attachment.gateways)
+    gateway = vrf.gateway or next(stated, None)
+    return None if gateway is None else str(gateway)
 
 
 def _attract(attract: AttractTraffic) -> Plain:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TypeVar
 
 from bagpipe.dataplane.model import Address, Fallback, FallbackKey, ForwardKey, Prefix
@@ -85,14 +84,6 @@ class Vrf:
         self.own: dict[ForwardKey, dict[Endpoint, None]] = {}
         self.unusable: dict[ForwardKey, int] = {}
         self.readvertised: dict[int, dict[Prefix, bytes]] = {4: {}, 6: {}}
-
-    def take_static_routes(self, prefixes: Iterable[Prefix]) -> bool:
-        """Have these static routes; whether that changes anything."""
-        stated = tuple(sorted(set(prefixes)))
-        if stated == self.static_routes:
-            return False
-        self.static_routes = stated
-        return True
 
     def enter(self, endpoint: Endpoint) -> None:
         """An endpoint is attached; nothing changes if it was."""

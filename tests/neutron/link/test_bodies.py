@@ -130,6 +130,7 @@ def test_a_body_of_v2_has_what_was_given_and_no_defaults() -> None:
             "id": f"ipvpn_{NET}", "type": "ipvpn", "import_rts": ["64512:1"], "export_rts": ["64512:1"],
             "description": f"BGPVPN ipvpn associations for net {NET}",
             "fallback": None,
+            "readvertise": None,
         },
         "port": {"name": "patch2tun:5", "number": 3, "vlan": 5, "plugged": True},
         "mac": "fa:16:3e:00:00:01",

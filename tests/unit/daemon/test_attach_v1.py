@@ -11,7 +11,7 @@ from bagpipe.daemon.attach_v1 import read_attach, read_detach
 from bagpipe.dataplane.model import Direction, Fallback, Port, Ports
 from bagpipe.errors import LocalMisuse
 from bagpipe.identifiers import MacAddress, RouteTarget
-from bagpipe.vpn.attachment import EndpointKey, InstanceType
+from bagpipe.vpn.attachment import UNSAID, EndpointKey, InstanceType
 
 BASE: dict[str, Any] = {
     "vpn_instance_id": "net1",
@@ -36,7 +36,7 @@ def test_the_smallest_body_has_the_defaults_of_the_reference() -> None:
     assert attachment.key == EndpointKey(MAC, IPv4Interface("10.0.0.2/32"))
     assert attachment.instance.external_id == "net1"
     assert attachment.instance.type is InstanceType.IPVPN
-    assert attachment.instance.gateway == ip_address("10.0.0.1")
+    assert attachment.gateways == (ip_address("10.0.0.1"),)
     assert attachment.port == Port("tap1", plugged=False)
     assert attachment.direction is Direction.BOTH
     assert (attachment.local_pref, attachment.order, attachment.advertise_subnet) == (100, 0, False)
@@ -58,8 +58,10 @@ def test_nothing_to_attract_may_be_an_empty_object() -> None:
     assert read_attach({**BASE, "attract_traffic": {}}) == read_attach(BASE)
 
 
-def test_the_gateway_is_that_of_the_port_as_well_since_the_instance_keeps_its_first() -> None:
-    assert read_attach({**BASE, "gateway_ip": "2001:db8::1"}).gateways == (ip_address("2001:db8::1"),)
+def test_the_gateway_is_that_of_the_endpoint_and_leaves_the_instance_as_it_is() -> None:
+    attachment = read_attach({**BASE, "gateway_ip": "2001:db8::1"})
+    assert attachment.gateways == (ip_address("2001:db8::1"),)
+    assert attachment.instance.gateway is UNSAID
 
 
 def test_route_targets_are_a_list_or_a_string_with_commas_and_of_three_kinds() -> None:
@@ -79,7 +81,7 @@ def test_an_address_may_have_a_mask_and_may_be_ipv6() -> None:
     assert read_attach({**BASE, "ip_address": "10.0.0.2/24"}).key.ip == IPv4Interface("10.0.0.2/24")
     six = read_attach({**BASE, "ip_address": "2001:db8::2", "gateway_ip": "2001:db8::1"})
     assert six.key.ip == IPv6Interface("2001:db8::2/128")
-    assert six.instance.gateway == ip_address("2001:db8::1")
+    assert six.gateways == (ip_address("2001:db8::1"),)
 
 
 @pytest.mark.parametrize(

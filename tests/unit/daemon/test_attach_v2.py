@@ -13,6 +13,7 @@ from bagpipe.daemon.bodies_v2 import AttachmentBody
 from bagpipe.dataplane.model import Fallback, Port
 from bagpipe.errors import LocalMisuse
 from bagpipe.identifiers import MacAddress
+from bagpipe.vpn.attachment import UNSAID
 
 BASE: dict[str, Any] = {
     "instance": {"id": "net1", "import_rts": ["64512:1"], "export_rts": ["64512:1"]},
@@ -32,11 +33,25 @@ def test_each_address_makes_an_endpoint() -> None:
     assert (four.local_pref, four.order) == (100, 0)
 
 
-def test_a_fallback_of_null_is_to_end_and_one_left_out_is_not() -> None:
-    (left_out,) = read_statement("port-1", {**BASE, "addresses": ["10.0.0.2"]})
-    instance = {**BASE["instance"], "fallback": None}
-    (null,) = read_statement("port-1", {**BASE, "addresses": ["10.0.0.2"], "instance": instance})
-    assert (left_out.instance.ends_fallback, null.instance.ends_fallback) == (False, True)
+@pytest.mark.parametrize(
+    ("key", "field", "nothing"),
+    [
+        ("gateway", "gateway", None),
+        ("description", "description", None),
+        ("fallback", "fallback", None),
+        ("readvertise", "readvertise", None),
+        ("attract_traffic", "attract", None),
+        ("static_routes", "static_routes", ()),
+    ],
+)
+def test_null_says_that_there_is_to_be_none_and_what_is_left_out_says_nothing(
+    key: str, field: str, nothing: object
+) -> None:
+    bare = {name: value for name, value in BASE["instance"].items() if name != key}
+    (left_out,) = read_statement("port-1", {**BASE, "addresses": ["10.0.0.2"], "instance": bare})
+    (null,) = read_statement("port-1", {**BASE, "addresses": ["10.0.0.2"], "instance": {**bare, key: None}})
+    assert getattr(left_out.instance, field) is UNSAID
+    assert getattr(null.instance, field) == nothing
 
 
 def test_what_the_models_take_the_reader_takes() -> None:

@@ -76,9 +76,11 @@ def test_what_is_told_on_follows_the_latest_attachment() -> None:
     assert own(restated) == own(fresh)
     assert set(own(fresh)) == {f"192.0.2.11:1:4{last}.0.0.0/24 label 16" for last in (0, 1, 2)}
     assert restated.imported == fresh.imported == {"64512:1", "64512:2"}
-    # An attachment that does not speak of it changes nothing of it.
+    # An attachment that does not speak of it changes nothing of it; one that says that there is to be none ends it.
     restated.attach("chain", "10.0.0.7", 7, imports=(), exports=())
     assert own(restated) == own(fresh)
+    restated.attach("chain", "10.0.0.7", 7, imports=(), exports=(), spec={"readvertise": None})
+    assert own(restated) == {} and restated.imported == frozenset()
 
 
 def test_what_is_attracted_and_routed_statically_follows_the_latest_attachment() -> None:
@@ -91,6 +93,12 @@ def test_what_is_attracted_and_routed_statically_follows_the_latest_attachment()
     assert restated.told() == fresh.told()
     assert restated.tracker.desired == fresh.tracker.desired
     assert restated.hops("service", "50.0.0.0/24") and restated.forward("service", "51.0.0.0/24") is None
+    nothing = {"attract": None, "static_routes": (), "gateway": None}
+    restated.attach("service", "10.0.0.7", 7, exports=(198,), imports=(99,), spec=nothing)
+    plain = Node()
+    plain.attach("service", "10.0.0.7", 7, exports=(198,), imports=(99,))
+    assert restated.told() == plain.told()
+    assert restated.tracker.desired == plain.tracker.desired
 
 
 def test_each_endpoint_of_the_right_ip_version_tells_a_route_on() -> None:

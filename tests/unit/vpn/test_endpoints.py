@@ -22,6 +22,7 @@ from bagpipe.dataplane.model import (
 )
 from bagpipe.errors import LocalMisuse
 from bagpipe.identifiers import RouteDistinguisher
+from bagpipe.vpn import views
 from bagpipe.vpn.attachment import Attachment, EndpointKey, InstanceSpec, InstanceType, Reserved
 from bagpipe.wire.family import RTC, VPNV4, VPNV6, Family
 from tests.unit.vpn.node import DUMMY, GRE, MPLS, Node, attachment, key, mac, prefix, rts
@@ -219,6 +220,15 @@ def test_local_pref_is_announced_and_the_order_only_if_there_is_one(preference: 
     ]
 
 
+def test_the_gateway_of_an_endpoint_changes_nothing_at_other_ports_and_the_oldest_is_shown() -> None:
+    node = Node()
+    node.attach(gateways=(ip_address("10.0.0.1"),))
+    before = node.tracker.desired[AccessKey(TAP2)]
+    node.attach("red", "10.9.0.3", 3, gateways=(ip_address("10.9.0.1"),))
+    assert node.tracker.desired[AccessKey(TAP2)] is before
+    assert views.instance(node.instances, node.instances.instances["red"])["gateway_ip"] == "10.0.0.1"
+
+
 def test_an_endpoint_to_the_port_is_announced_and_gives_no_access() -> None:
     node = Node()
     attached = node.attach(direction=Direction.TO_PORT)
@@ -307,7 +317,7 @@ def test_the_fallback_is_kept_until_another_is_given_and_goes_with_the_instance(
     assert node.tracker.desired[FallbackKey(1)] == first
     node.attach("red", "10.0.0.3", 3, spec={"fallback": second})
     assert node.tracker.desired[FallbackKey(1)] == second
-    node.attach("red", "10.0.0.3", 3, spec={"ends_fallback": True})
+    node.attach("red", "10.0.0.3", 3, spec={"fallback": None})
     assert FallbackKey(1) not in node.tracker.desired
     node.attach(spec={"fallback": first})
     assert node.tracker.desired[FallbackKey(1)] == first

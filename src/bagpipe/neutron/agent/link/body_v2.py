@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bagpipe.neutron.agent.link.attachment import Attachment
+from bagpipe.neutron.agent.link.attachment import Attachment, Fallback, Readvertise
 from bagpipe.neutron.agent.link.ledger import Body
 
-FOUNDING = ("route_distinguisher",)
-"""What of an instance is taken when it is created, and not later."""
+RD = "route_distinguisher"
 
 
 def bodies(attachments: Sequence[Attachment]) -> dict[str, Body]:
@@ -48,22 +47,24 @@ def _instance(one: Attachment) -> dict[str, object]:
     if one.vni is not None:
         told["vni"] = one.vni
     if one.route_distinguisher is not None:
-        told["route_distinguisher"] = one.route_distinguisher
-    told["fallback"] = None
-    if one.fallback is not None:
-        told["fallback"] = {
-            "src_mac": one.fallback.source_mac,
-            "dst_mac": one.fallback.destination_mac,
-            "port_number": one.fallback.port_number,
-        }
-        if one.fallback.vlan is not None:
-            told["fallback"] = {**told["fallback"], "vlan": one.fallback.vlan}  # type: ignore[dict-item]
-    if one.readvertise is not None:
-        told["readvertise"] = {
-            "from_rts": sorted(one.readvertise.from_rts),
-            "to_rts": sorted(one.readvertise.to_rts),
-        }
+        told[RD] = one.route_distinguisher
+    # Null ends what was told of the instance before; what is left out would stay.
+    told["fallback"] = None if one.fallback is None else _fallback(one.fallback)
+    told["readvertise"] = None if one.readvertise is None else _readvertise(one.readvertise)
     return told
+
+
+def _readvertise(one: Readvertise) -> dict[str, object]:
+    return {"from_rts": sorted(one.from_rts), "to_rts": sorted(one.to_rts)}
+
+
+def _fallback(one: Fallback) -> dict[str, object]:
+    told: dict[str, object] = {
+        "src_mac": one.source_mac,
+        "dst_mac": one.destination_mac,
+        "port_number": one.port_number,
+    }
+    return told if one.vlan is None else {**told, "vlan": one.vlan}
 
 
 def _port(one: Attachment) -> dict[str, object]:
@@ -80,8 +81,10 @@ def _port(one: Attachment) -> dict[str, object]:
 
 
 def replaces(held: Body, wanted: Body) -> bool:
-    """Whether the daemon gets from one body to the other only by a removal."""
+    """Whether the daemon gets from one body to the other only by a removal: a route distinguisher is taken when the
+    instance is created.
+    """
     before, after = held["instance"], wanted["instance"]
     assert isinstance(before, dict)
     assert isinstance(after, dict)
-    return before["id"] == after["id"] and any(before.get(name) != after.get(name) for name in FOUNDING)
+    return before["id"] == after["id"] and before.get(RD) != after.get(RD)
