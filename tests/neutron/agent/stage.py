@@ -33,7 +33,6 @@ class Options:
     firewall_driver: str = "openvswitch"
     arp_responder: bool = True
     tunnels: bool = True
-    native: bool = True
     distributed: bool = False
     explicitly_egress_direct: bool = False
     allowed_address_pairs: bool = False
@@ -161,26 +160,11 @@ class Stage:
     def _bridges(self) -> tuple[Any, Any]:
         from oslo_config import cfg
 
-        if not self.options.native:
-            from neutron import privileged
-            from neutron.agent.common import ovs_lib
-            from neutron.plugins.ml2.drivers.openvswitch.agent.openflow import br_cookie
-
-            class PlainBridge(br_cookie.OVSBridgeCookieMixin, ovs_lib.OVSBridge):
-                pass
-
-            privileged.default.set_client_mode(False)  # it runs as root
-            bridges = [PlainBridge(name, datapath_type=self.options.datapath) for name in ("br-int", "br-tun")]
-            for bridge in bridges:
-                bridge.create(secure_mode=True)
-        else:
-            bridges = self._native_bridges()
-        integration, tunnel = bridges
+        integration, tunnel = self._native_bridges()
         if self.options.tunnels:
             integration.add_patch_port(cfg.CONF.OVS.int_peer_patch_port, cfg.CONF.OVS.tun_peer_patch_port)
             tunnel.add_patch_port(cfg.CONF.OVS.tun_peer_patch_port, cfg.CONF.OVS.int_peer_patch_port)
-        if self.options.native:
-            self.set_up_neutron_flows(integration, tunnel)
+        self.set_up_neutron_flows(integration, tunnel)
         return integration, tunnel if self.options.tunnels else None
 
     def _native_bridges(self) -> list[Any]:

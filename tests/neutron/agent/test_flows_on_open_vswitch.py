@@ -86,9 +86,8 @@ def added(stage: Staged, before: dict[tuple[str, int], set[str]]) -> dict[tuple[
     return {place: now[place] - before[place] for place in now if now[place] - before[place]}
 
 
-@pytest.mark.parametrize("native", [True, False], ids=["os-ken", "ovs-ofctl"])
-def test_the_standing_flows_are_those_of_the_contract(start: Start, native: bool) -> None:
-    stage = start(native=native)
+def test_the_standing_flows_are_those_of_the_contract(start: Start) -> None:
+    stage = start()
     assert {flow for flow in stage.flows("br-tun", 2) if "5e:2a" in flow} == {
         "priority=2,dl_src=00:00:5e:2a:10:00,dl_dst=00:00:00:00:00:00/01:00:00:00:00:00 actions=resubmit(,20)",
         "priority=2,dl_src=00:00:5e:2a:10:00,dl_dst=01:00:00:00:00:00/01:00:00:00:00:00 actions=resubmit(,22)",
@@ -98,12 +97,9 @@ def test_the_standing_flows_are_those_of_the_contract(start: Start, native: bool
     assert stage.switch.vsctl("get", "bridge", "br-mpls", "fail_mode").strip() == "secure"
 
 
-@pytest.mark.parametrize("native", [True, False], ids=["os-ken", "ovs-ofctl"])
-def test_a_gateway_that_no_router_has_is_stood_in_for_and_all_goes_with_the_association(
-    start: Start, native: bool
-) -> None:
+def test_a_gateway_that_no_router_has_is_stood_in_for_and_all_goes_with_the_association(start: Start) -> None:
     # given a port whose network is in a VPN, without a router
-    stage = start(native=native)
+    stage = start()
     before = everything(stage)
     stage.has(NET, [net_association(IN_RED, FOUR, SIX)])
     # when it comes

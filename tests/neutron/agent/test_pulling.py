@@ -41,17 +41,9 @@ def answers() -> list[Any]:
 @pytest.fixture
 def puller(server: Server, answers: list[Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Puller]:
     monkeypatch.setattr(pulling, "FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(pulling._Question, "__init__", _quick(pulling._Question.__init__))
     made = Puller(server, None, answers.append)
     yield made
     made.stop()
-
-
-def _quick(init: Any) -> Any:
-    def quick(self: Any, due: float) -> None:
-        init(self, due, pause=0.05)
-
-    return quick
 
 
 def wait(condition: Callable[[], bool]) -> None:

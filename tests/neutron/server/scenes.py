@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 from neutron_server import HOST
-from story import Story
+from story import Story, main
 
 ASSOCIATIONS = 10
 
@@ -133,14 +131,5 @@ def play(story: Story) -> None:  # noqa: PLR0915 -- a list of scenes
     story.steps["costs"] = {"sent": [costs]}
 
 
-def main() -> None:
-    """Play with a driver."""
-    driver, answer = sys.argv[1:]
-    with tempfile.TemporaryDirectory() as state:
-        story = Story(driver, Path(state))
-        play(story)
-    Path(answer).write_text(json.dumps(story.named(story.steps), indent=1))
-
-
 if __name__ == "__main__":
-    main()
+    main(play)

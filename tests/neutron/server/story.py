@@ -286,8 +286,8 @@ def tell(story: Story) -> None:  # noqa: PLR0915 -- a story is long
     step("port of DHCP associated", lambda: story.associate("padhcp", "vpn5", "port", port_id=id_of("dhcp")))
 
 
-def main() -> None:
-    """Tell the story with a driver."""
+def main(tell: Callable[[Story], None]) -> None:
+    """Tell a story with a driver, as the command line says."""
     driver, answer = sys.argv[1:]
     with tempfile.TemporaryDirectory() as state:
         story = Story(driver, Path(state))
@@ -296,4 +296,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(tell)

@@ -12,6 +12,7 @@ import abc
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
+from typing import ClassVar
 
 from bagpipe.dataplane.openflow.fields import Criterion, Field, read_criterion, read_header
 from bagpipe.dataplane.openflow.octets import Octets, padding
@@ -267,42 +268,38 @@ class Resubmit(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class Push(Action):
-    """Put ``bits`` bits of a field, from bit ``offset`` on, onto the stack that a packet has while it is looked up."""
-
+class _StackAction(Action):
     field: Field
     bits: int
     offset: int = 0
 
+    _SUBTYPE: ClassVar[int]
+    _WORD: ClassVar[str]
+
     @property
     def packed(self) -> bytes:
         """The action as OpenFlow has it."""
-        return _stack(_STACK_PUSH, self.field, self.bits, self.offset)
+        head = _STACK.pack(_EXPERIMENTER, _STACK_SIZE, _NICIRA, self._SUBTYPE, self.offset)
+        return (head + self.field.header + self.bits.to_bytes(2)).ljust(_STACK_SIZE, b"\0")
 
     def __str__(self) -> str:
-        return f"push:{self.field.name}[{self.offset}..{self.offset + self.bits - 1}]"
+        return f"{self._WORD}:{self.field.name}[{self.offset}..{self.offset + self.bits - 1}]"
 
 
 @dataclass(frozen=True, slots=True)
-class Pop(Action):
+class Push(_StackAction):
+    """Put ``bits`` bits of a field, from bit ``offset`` on, onto the stack that a packet has while it is looked up."""
+
+    _SUBTYPE = _STACK_PUSH
+    _WORD = "push"
+
+
+@dataclass(frozen=True, slots=True)
+class Pop(_StackAction):
     """Take what was pushed last off the stack, into ``bits`` bits of a field from bit ``offset`` on."""
 
-    field: Field
-    bits: int
-    offset: int = 0
-
-    @property
-    def packed(self) -> bytes:
-        """The action as OpenFlow has it."""
-        return _stack(_STACK_POP, self.field, self.bits, self.offset)
-
-    def __str__(self) -> str:
-        return f"pop:{self.field.name}[{self.offset}..{self.offset + self.bits - 1}]"
-
-
-def _stack(subtype: int, field: Field, bits: int, offset: int) -> bytes:
-    head = _STACK.pack(_EXPERIMENTER, _STACK_SIZE, _NICIRA, subtype, offset)
-    return (head + field.header + bits.to_bytes(2)).ljust(_STACK_SIZE, b"\0")
+    _SUBTYPE = _STACK_POP
+    _WORD = "pop"
 
 
 @dataclass(frozen=True, slots=True)

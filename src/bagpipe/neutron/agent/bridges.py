@@ -1,8 +1,8 @@
 """The bridges of an Open vSwitch node: how they are joined, and flows on those of Neutron.
 
-Flows go to Neutron's bridges by the agent's own OpenFlow connection (os-ken), in one bundle for each bridge, or by
-ovs-ofctl where a bridge has none. They carry cookies of the extension, which the agent spares when it cleans up. Flows
-that the extension left there before a restart of the agent are spared as well, until they are replaced or swept.
+Flows go to Neutron's bridges by the agent's own OpenFlow connection (os-ken), in one bundle for each bridge. They carry
+cookies of the extension, which the agent spares when it cleans up. Flows that the extension left there before a restart
+of the agent are spared as well, until they are replaced or swept.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from neutron.agent.common import ovs_lib
-from neutron_lib.plugins.ml2 import ovs_constants
 from oslo_config import cfg
 from oslo_log import log
 
@@ -103,18 +102,14 @@ class Bridges:
         for name, bridge in self._neutron.items():
             added = [flow for flow in step.added if flow.bridge == name]
             removed = [flow for flow in step.removed if flow.bridge == name]
-            if not added and not removed:
-                continue
-            if _is_native(bridge):
-                _apply_by_os_ken(bridge, added, removed)
-            else:
-                _apply_by_ofctl(bridge, added, removed)
+            if added or removed:
+                _apply(bridge, added, removed)
 
     def spare_earlier(self) -> None:
         """Find what the extension installed before the agent's start, and have the agent leave it alone for now."""
         request = {Bridge.INTEGRATION: self._api.request_int_br, Bridge.TUNNEL: self._api.request_tun_br}
         for name, bridge in self._neutron.items():
-            cookie = _earlier_cookie(bridge, name) if _is_native(bridge) else None
+            cookie = _earlier_cookie(bridge, name)
             if cookie is not None and cookie != bridge.default_cookie:
                 earlier = request[name]()
                 earlier.set_agent_uuid_stamp(cookie)
@@ -129,11 +124,7 @@ class Bridges:
             del self._earlier[name]
 
 
-def _is_native(bridge: Any) -> bool:
-    return hasattr(bridge, "install_apply_actions")
-
-
-def _apply_by_os_ken(bridge: Any, added: Iterable[Flow], removed: Iterable[Flow]) -> None:
+def _apply(bridge: Any, added: Iterable[Flow], removed: Iterable[Flow]) -> None:
     _, protocol, parser = bridge._get_dp()
     with bridge.bundled(atomic=True, ordered=True) as bundle:
         for flow in added:
@@ -147,20 +138,6 @@ def _apply_by_os_ken(bridge: Any, added: Iterable[Flow], removed: Iterable[Flow]
             bundle.uninstall_flows(
                 strict=True, table_id=flow.table, priority=flow.priority, match=saying.os_ken_match(flow, parser)
             )
-
-
-def _apply_by_ofctl(bridge: Any, added: Iterable[Flow], removed: Iterable[Flow]) -> None:
-    bridge.use_at_least_protocol(ovs_constants.OPENFLOW13)
-    with bridge.deferred(full_ordered=True, use_bundle=True) as deferred:
-        for flow in added:
-            deferred.add_flow(
-                table=flow.table,
-                priority=flow.priority,
-                actions=saying.ofctl_actions(flow),
-                **saying.ofctl_match(flow),
-            )
-        for flow in removed:
-            deferred.delete_flows(strict=True, table=flow.table, priority=flow.priority, **saying.ofctl_match(flow))
 
 
 def _earlier_cookie(bridge: Any, name: Bridge) -> int | None:

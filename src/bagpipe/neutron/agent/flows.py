@@ -1,4 +1,4 @@
-"""A flow of Neutron's bridges as a value, and how it is said to os-ken and to ovs-ofctl.
+"""A flow of Neutron's bridges as a value, and how it is said to os-ken.
 
 Two flows are the same to Open vSwitch when table, priority and match are the same; :attr:`Flow.place` is that. Fields
 are named as ovs-ofctl names them, in OpenFlow 1.3 with Nicira's extensions.
@@ -96,41 +96,6 @@ def matching(fields: Mapping[str, Value | None]) -> Match:
     """A match of the fields that have a value."""
     return tuple(sorted((name, value) for name, value in fields.items() if value is not None))
 
-
-# ---------------------------------------------------------------------- ovs-ofctl
-
-
-def ofctl_match(flow: Flow) -> dict[str, Value]:
-    """The match as keywords of ``OVSBridge.add_flow`` and ``delete_flows``."""
-    return {name: f"0x{value:04x}" if name == "dl_type" else value for name, value in flow.match}
-
-
-def ofctl_actions(flow: Flow) -> str:
-    """The actions as ovs-ofctl reads them."""
-    return ",".join(_ofctl_action(action) for action in flow.actions)
-
-
-def _ofctl_action(action: Action) -> str:
-    match action:
-        case Output(port):
-            return f"output:{port}"
-        case Normal():
-            return "normal"
-        case Resubmit(table):
-            return f"resubmit(,{table})"
-        case PushVlan(vlan):
-            return f"push_vlan:0x{ETHERTYPE_VLAN:04x},set_field:{vlan | _VLAN_PRESENT}->vlan_vid"
-        case PopVlan():
-            return "strip_vlan"
-        case AnswerArp(address, mac):
-            return (
-                f"set_field:{ARP_REPLY}->arp_op,move:arp_sha[]->arp_tha[],move:arp_spa[]->arp_tpa[],"
-                f"set_field:{mac}->arp_sha,set_field:{address}->arp_spa,move:eth_src[]->eth_dst[],"
-                f"set_field:{mac}->eth_src,in_port"
-            )
-
-
-# ---------------------------------------------------------------------- os-ken
 
 _OS_KEN_NAMES: Final = {
     "dl_src": "eth_src",

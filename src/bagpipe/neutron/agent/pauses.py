@@ -6,7 +6,7 @@ from __future__ import annotations
 class Pauses:
     """Each pause is ``factor`` times the one before, up to ``longest`` seconds."""
 
-    def __init__(self, first: float, longest: float, factor: float) -> None:
+    def __init__(self, first: float, longest: float, factor: float = 2.0) -> None:
         self._first = first
         self._longest = longest
         self._factor = factor

@@ -13,6 +13,7 @@ from bagpipe.neutron.agent import redirect
 from bagpipe.neutron.agent.bridges import NotReady
 from bagpipe.neutron.agent.facts import Plumbing
 from bagpipe.neutron.agent.flow_table import FlowTable, Step
+from bagpipe.neutron.agent.pauses import Pauses
 from bagpipe.neutron.agent.redirect import Redirect, Wiring
 
 LOG = log.getLogger(__name__)
@@ -108,7 +109,7 @@ class Programmer:
     # ------------------------------------------------------------------ the thread
 
     def _run(self) -> None:
-        pause, look = FIRST_PAUSE, 0.0
+        pauses, look = Pauses(FIRST_PAUSE, LONGEST_PAUSE), 0.0
         while True:
             with self._changed:
                 if not self._is_stopping and not self._has_work(look):
@@ -123,16 +124,16 @@ class Programmer:
                     look = time.monotonic() + LOOK
                     dirty |= self._look(is_restarted)
                 self._program(dirty)
-                pause = FIRST_PAUSE
+                pauses.reset()
                 self._complain("")
             except Exception as error:  # whatever it is: the bridges come and go, and so does ovs-vswitchd
                 with self._changed:
                     self._dirty |= dirty
                     self._is_restarted |= is_restarted
                 self._complain(_said(error))
+                pause = pauses.take()
                 look = time.monotonic() + pause
                 self._sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
             with self._changed:
                 self._is_busy = False
 

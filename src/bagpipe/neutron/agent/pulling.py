@@ -10,11 +10,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import oslo_messaging
 from oslo_log import log
+
+from bagpipe.neutron.agent.pauses import Pauses
 
 LOG = log.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class _Question:
     due: float
     version: int = 0
     doubts: int = 0
-    pause: float = FIRST_PAUSE
+    pauses: Pauses = field(default_factory=lambda: Pauses(FIRST_PAUSE, LONGEST_PAUSE))
 
 
 class Puller:
@@ -211,9 +213,8 @@ class Puller:
             for key in keys:
                 question = questions.get(key)
                 if question is not None:
-                    pause = question.pause
+                    pause = question.pauses.take()
                     question.due = self._clock() + pause
-                    question.pause = min(question.pause * 2, LONGEST_PAUSE)
         LOG.warning(
             "The server has not told the BGP VPNs of %s: %s: %s. It is asked again in %d s.",
             ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else ""),

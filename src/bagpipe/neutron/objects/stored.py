@@ -144,7 +144,7 @@ def router_associations(
         conditions.append(model.router_id.in_(router_ids_on(network_id)))
     with db_api.CONTEXT_READER.using(context):
         rows = _rows(context, model, conditions, orm.lazyload(model.router))
-        connected = _connected_networks(context.session, {row.router_id for row in rows}, excluded)
+        connected = connected_networks(context.session, {row.router_id for row in rows}, excluded=excluded)
         subnets = subnets_of(context.session, set().union(*connected.values()))
         return [
             _association(
@@ -209,7 +209,8 @@ def _rows(context: Any, model: Any, conditions: list[Any], without: Any) -> list
     return list(context.session.scalars(query).unique())
 
 
-def _connected_networks(session: Any, router_ids: Collection[str], excluded: bool) -> dict[str, set[str]]:
+def connected_networks(session: Any, router_ids: Collection[str], *, excluded: bool = False) -> dict[str, set[str]]:
+    """The networks that each router has an interface on."""
     port = models_v2.Port
     query = (
         select(l3.RouterPort.router_id, port.network_id)

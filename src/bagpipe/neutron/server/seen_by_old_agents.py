@@ -97,17 +97,9 @@ def bgpvpns_of_network(context: Any, network_id: str) -> list[versioned.BGPVPN]:
 
 def networks_of_routers(context: Any, router_ids: Collection[str]) -> list[str]:
     """The networks that routers have interfaces on."""
-    router_port, interface = models_v2.Port, l3.RouterPort
     with db_api.CONTEXT_READER.using(context):
-        return sorted(
-            set(
-                context.session.scalars(
-                    select(router_port.network_id)
-                    .join(interface, interface.port_id == router_port.id)
-                    .where(interface.router_id.in_(list(router_ids)), interface.port_type.in_(stored.INTERFACE_OWNERS))
-                )
-            )
-        )
+        found = stored.connected_networks(context.session, router_ids, excluded=True)
+    return sorted(set().union(*found.values()))
 
 
 def served_networks(context: Any, network_ids: Collection[str]) -> list[str]:

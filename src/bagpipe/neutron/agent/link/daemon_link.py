@@ -20,10 +20,10 @@ from bagpipe.neutron.agent.link.exchange import Exchange, Verdict, told_of
 from bagpipe.neutron.agent.link.ledger import Batch, Ledger
 from bagpipe.neutron.agent.link.link_state import LinkState
 from bagpipe.neutron.agent.link.meeting import Meeting, meet, ping
-from bagpipe.neutron.agent.link.pauses import Pauses
 from bagpipe.neutron.agent.link.settings import Interface, LinkSettings
 from bagpipe.neutron.agent.link.transport import Transport, Unreachable, Unusable
 from bagpipe.neutron.agent.link.wishes import Wishes
+from bagpipe.neutron.agent.pauses import Pauses
 
 LOG = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class DaemonLink:
         self._watching = Transport(settings)
         self._sending = Transport(settings)
         self._finding = Pauses(0.05, 2.0, 1.1)
-        self._failing = Pauses(0.1, 5.0, 2.0)
+        self._failing = Pauses(0.1, 5.0)
         self._logged: set[str] = set()
         self._threads: list[threading.Thread] = []
 
