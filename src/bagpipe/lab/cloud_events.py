@@ -225,9 +225,9 @@ def switch_restart(scene: Scene) -> None:
 
 
 EVENTS = (
-    Scenario("router-fallback", router_fallback.__doc__ or "", router_fallback),
-    Scenario("live-migration", live_migration.__doc__ or "", live_migration),
-    Scenario("agent-restart", agent_restart.__doc__ or "", agent_restart),
-    Scenario("daemon-restart", daemon_restart.__doc__ or "", daemon_restart),
-    Scenario("switch-restart", switch_restart.__doc__ or "", switch_restart),
+    Scenario(router_fallback),
+    Scenario(live_migration),
+    Scenario(agent_restart),
+    Scenario(daemon_restart),
+    Scenario(switch_restart),
 )

@@ -134,16 +134,11 @@ def port_leak(scene: Scene) -> None:
     tenant.associate(left, "port", service.port_id, routes=[{"type": "bgpvpn", "bgpvpn_id": right["id"]}])
     tenant.associate(right, "port", leg.port_id, routes=[{"type": "bgpvpn", "bgpvpn_id": left["id"]}])
     scene.reached(client, server.address(), "pl-server, through pl-service", 30)
-    before = _forwarded(service.host.run(["cat", "/proc/net/snmp"]))
+    before = service.host.counter("Ip", "ForwDatagrams")
     scene.reached(server, client.address(), "pl-client, through pl-service", 30)
-    after = _forwarded(service.host.run(["cat", "/proc/net/snmp"]))
+    after = service.host.counter("Ip", "ForwDatagrams")
     expect(after > before, "the packets did not go through pl-service")
     scene.note(f"pl-service forwarded {after - before} packets of the last ping")
-
-
-def _forwarded(snmp: str) -> int:
-    names, values = (line.split() for line in snmp.splitlines() if line.startswith("Ip:"))
-    return int(values[names.index("ForwDatagrams")])
 
 
 def route_target_update(scene: Scene) -> None:
@@ -229,17 +224,12 @@ def overlapping(scene: Scene) -> None:
     scene.tell("Each machine pings the other of its VPN; both VPNs have the same addresses.")
     for color, (a, b) in machines.items():
         scene.reached(a, b.address(), f"ov-{color}2")
-        before = {name: _echoes(pair[1].host.run(["cat", "/proc/net/snmp"])) for name, pair in machines.items()}
+        before = {name: pair[1].host.counter("Icmp", "InEchos") for name, pair in machines.items()}
         expect(answers(a.host, b.address(), 5) == 5, f"{a.host.name} lost packets")
-        after = {name: _echoes(pair[1].host.run(["cat", "/proc/net/snmp"])) for name, pair in machines.items()}
+        after = {name: pair[1].host.counter("Icmp", "InEchos") for name, pair in machines.items()}
         arrived = {name: after[name] - before[name] for name in machines}
         expect(arrived == {name: 5 if name == color else 0 for name in machines}, f"of 5 pings arrived {arrived}")
         scene.note(f"5 of 5 pings of {a.host.name} arrived at {b.host.name}, and none anywhere else")
-
-
-def _echoes(snmp: str) -> int:
-    names, values = (line.split() for line in snmp.splitlines() if line.startswith("Icmp:"))
-    return int(values[names.index("InEchos")])
 
 
 def ipv6(scene: Scene) -> None:
@@ -259,12 +249,12 @@ def ipv6(scene: Scene) -> None:
 
 
 SCENARIOS = (
-    Scenario("network-association", network_association.__doc__ or "", network_association),
-    Scenario("router-association", router_association.__doc__ or "", router_association),
-    Scenario("port-association", port_association.__doc__ or "", port_association),
-    Scenario("port-leak", port_leak.__doc__ or "", port_leak),
-    Scenario("route-target-update", route_target_update.__doc__ or "", route_target_update),
-    Scenario("delete-in-use", delete_in_use.__doc__ or "", delete_in_use),
-    Scenario("overlapping", overlapping.__doc__ or "", overlapping),
-    Scenario("ipv6", ipv6.__doc__ or "", ipv6),
+    Scenario(network_association),
+    Scenario(router_association),
+    Scenario(port_association),
+    Scenario(port_leak),
+    Scenario(route_target_update),
+    Scenario(delete_in_use),
+    Scenario(overlapping),
+    Scenario(ipv6),
 )

@@ -173,7 +173,5 @@ class Machine:
 
     def echo_requests(self) -> int:
         """How many echo requests, IPv4 and IPv6, the machine has received. Raises LabFault."""
-        four = self.host.run(["cat", "/proc/net/snmp"]).splitlines()
-        names, values = (line.split() for line in four if line.startswith("Icmp:"))
         six = re.search(r"Icmp6InEchos\s+(\d+)", self.host.run(["cat", "/proc/net/snmp6"]))
-        return int(values[names.index("InEchos")]) + (int(six[1]) if six else 0)
+        return self.host.counter("Icmp", "InEchos") + (int(six[1]) if six else 0)

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from functools import partial
 
+from bagpipe.lab import gobgp
 from bagpipe.lab.compute import BRIDGE, Compute
 from bagpipe.lab.hosts import Host, join
 from bagpipe.lab.offload import checksums_in_software
-from bagpipe.lab.programs import succeeds
-from bagpipe.lab.telling import wait_for
 
 SITE_PORT = "site"
 SITE_MAC = "02:00:00:00:66:02"
@@ -24,23 +22,7 @@ GATEWAY_MAC = "02:00:00:00:66:01"
 FAMILIES = {4: "vpnv4", 6: "vpnv6"}
 LABELS = {4: 1004, 6: 1006}
 
-_GOBGP = """\
-[global.config]
-as = {my_as}
-router-id = "{address}"
-port = -1
-[[neighbors]]
-[neighbors.config]
-neighbor-address = "{reflector}"
-peer-as = {my_as}
-[neighbors.timers.config]
-connect-retry = 2
-idle-hold-time-after-reset = 2
-[[neighbors.afi-safis]]
-config = {{ afi-safi-name = "l3vpn-ipv4-unicast" }}
-[[neighbors.afi-safis]]
-config = {{ afi-safi-name = "l3vpn-ipv6-unicast" }}
-"""
+_FAMILIES = ("l3vpn-ipv4-unicast", "l3vpn-ipv6-unicast")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +42,7 @@ class Edge:
 
     def start(self, reflector: str, my_as: int) -> None:
         """Start GoBGP, put the site behind the bridge. The bridge has to be there. Raises LabFault."""
-        file = self.host.directory / "gobgpd.toml"
-        file.write_text(_GOBGP.format(address=self.switch.address, reflector=reflector, my_as=my_as))
-        self.host.start("gobgpd", ["gobgpd", "-f", str(file), "--pprof-disable", "--log-plain"])
+        gobgp.start(self.host, gobgp.speaker(self.switch.address, reflector, my_as, _FAMILIES))
         self.site.create()
         join(self.site, list(self.addresses.values()), self.host, [], names=("eth0", SITE_PORT))
         checksums_in_software(self.site, "eth0")
@@ -77,11 +57,8 @@ class Edge:
         """Announce the site with a route target, forward between it and whoever has that. Raises LabFault."""
         for version, prefix in self.prefixes.items():
             hop = self.switch.address if version == 4 else f"::ffff:{self.switch.address}"
-            command = (
-                f"gobgp global rib add -a {FAMILIES[version]} {prefix} label {LABELS[version]}"
-                f" rd {self.switch.address}:66 rt {target} nexthop {hop}"
-            )
-            wait_for(partial(succeeds, self.host, command.split()), command, 0.1)
+            route = f"{FAMILIES[version]} {prefix} label {LABELS[version]} rd {self.switch.address}:66 rt {target}"
+            gobgp.announce(self.host, route, hop)
         self.host.end_program("edge-flows")
         command_line = [sys.executable, "-m", "bagpipe.lab.edge_flows", "--target", target]
         command_line += ["--bridge", f"unix:{self.switch.directory}/{BRIDGE}.mgmt", "--own", self.switch.address]

@@ -122,6 +122,12 @@ class Host:
             raise LabFault(f"{self.name}: {' '.join(command)}: {(ended.stderr or ended.stdout).strip()}")
         return ended.stdout
 
+    def counter(self, protocol: str, name: str) -> int:
+        """A counter of the kernel for IPv4 (/proc/net/snmp), such as ``Icmp`` and ``InEchos``. Raises LabFault."""
+        lines = [line.split() for line in self.run(["cat", "/proc/net/snmp"]).splitlines()]
+        names, values = (line for line in lines if line[0] == f"{protocol}:")
+        return int(values[names.index(name)])
+
     def processes(self) -> list[int]:
         """The process ids inside the namespace; none when it does not exist."""
         listed = subprocess.run(["ip", "netns", "pids", self.namespace], capture_output=True, text=True, check=False)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bagpipe.lab import gobgp
 from bagpipe.lab.hosts import Host
 from bagpipe.lab.programs import installed, start_reflector
 
@@ -104,12 +105,8 @@ def _frr(host: Host, address: str, network: str, my_as: int) -> None:
 
 def _gobgp(host: Host, address: str, network: str, my_as: int) -> None:
     installed("gobgpd", "gobgp")
-    file = host.directory / "gobgpd.toml"
-    families = "\n".join(
-        f'[[peer-groups.afi-safis]]\nconfig = {{ afi-safi-name = "{name}" }}' for name in _GOBGP_FAMILIES
-    )
-    file.write_text(_GOBGP.format(address=address, network=network, my_as=my_as, families=families))
-    host.start("gobgpd", ["gobgpd", "-f", str(file), "--pprof-disable", "--log-plain"])
+    families = gobgp.families("peer-groups", _GOBGP_FAMILIES)
+    gobgp.start(host, _GOBGP.format(address=address, network=network, my_as=my_as, families=families))
 
 
 def _bird(host: Host, address: str, network: str, my_as: int) -> None:

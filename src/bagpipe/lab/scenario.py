@@ -9,10 +9,10 @@ is told to keep everything (``retain_routes = always``), asks for the default ro
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
+from bagpipe.lab import gobgp
 from bagpipe.lab.hosts import STATE, Host, LabFault, existing_hosts, join, take_down
-from bagpipe.lab.programs import ask, installed, program, shown, start_daemon, start_reflector, succeeds
+from bagpipe.lab.programs import ask, installed, program, shown, start_daemon, start_reflector
 from bagpipe.lab.telling import indent, say, wait_for
 
 AS = 64512
@@ -51,22 +51,6 @@ my_as = {my_as}
 retain_routes = {retain}
 """
 
-_GOBGP_TOML = """\
-[global.config]
-  as = {my_as}
-  router-id = "{address}"
-  port = -1
-
-[[neighbors]]
-  [neighbors.config]
-    neighbor-address = "{reflector}"
-    peer-as = {my_as}
-  [neighbors.timers.config]
-    connect-retry = 2
-    idle-hold-time-after-reset = 2
-{families}
-"""
-
 # Without "rtc": GoBGP before 3.36 ends with a nil pointer when it hears the default membership (osrg/gobgp#2900).
 _GOBGP_FAMILIES = ("l3vpn-ipv4-unicast", "l3vpn-ipv6-unicast", "l2vpn-evpn")
 
@@ -92,9 +76,7 @@ def up() -> None:
     _start()
     say("The router has the routes of a VPN:")
     for route in INJECTED:
-        command = f"gobgp global rib add -a {route} nexthop {_next_hop(route)}"
-        wait_for(partial(succeeds, ROUTER.host, command.split()), command)
-        print(f"    $ {command}")
+        print(f"    $ {gobgp.announce(ROUTER.host, route, _next_hop(route))}")
     wait_for(_everything_arrived, "all routes at node1")
     show()
     say(
@@ -132,13 +114,7 @@ def _start() -> None:
     for place, retain in ((NODE1, "always"), (NODE2, "auto")):
         configuration = _BGP_CONF.format(address=place.address, reflector=place.reflector, my_as=AS, retain=retain)
         start_daemon(place.host, configuration)
-    families = "\n".join(
-        f'  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n      afi-safi-name = "{name}"'
-        for name in _GOBGP_FAMILIES
-    )
-    file = ROUTER.host.directory / "gobgpd.toml"
-    file.write_text(_GOBGP_TOML.format(address=ROUTER.address, reflector=ROUTER.reflector, my_as=AS, families=families))
-    ROUTER.host.start("gobgpd", ["gobgpd", "-f", str(file)])
+    gobgp.start(ROUTER.host, gobgp.speaker(ROUTER.address, ROUTER.reflector, AS, _GOBGP_FAMILIES))
 
 
 def _next_hop(route: str) -> str:

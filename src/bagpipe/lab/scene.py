@@ -75,11 +75,19 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One command of the lab: ``play`` raises LabFault where something is not as it should be."""
+    """One command of the lab, named and summed up as ``play`` is, which raises LabFault if something is not right."""
 
-    name: str
-    summary: str
     play: Callable[[Scene], None]
+
+    @property
+    def name(self) -> str:
+        """What it is called on the command line."""
+        return self.play.__name__.replace("_", "-")
+
+    @property
+    def summary(self) -> str:
+        """What happens, in a sentence."""
+        return self.play.__doc__ or ""
 
     def run(self, cloud: Cloud) -> float:
         """Play it with a tenant of its own, which is removed in the end unless it fails. Gives seconds."""
