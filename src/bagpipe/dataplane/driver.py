@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from bagpipe.dataplane.delta import Change
-from bagpipe.dataplane.model import Capabilities, Key, Value
+from bagpipe.dataplane.model import Address, Capabilities, Key, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,29 @@ class Difference:
     text: str
 
 
+class Order(enum.Enum):
+    """When something of others meets a packet."""
+
+    BEFORE = "before"
+    """Before something of ours that is for the same packet: it may, since not all that tells packets apart is known."""
+    BESIDE = "beside"
+    """It is as strong as ours are, and for packets that none of ours is for; or it meets no packets by itself."""
+    AFTER = "after"
+    """When nothing of ours has taken it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Something that is not ours where ours is: a ``kind`` of thing such as a flow, all of it as ``text``, and in
+    ``where`` what it is found by.
+    """
+
+    kind: str
+    order: Order
+    text: str
+    where: Mapping[str, int | str]
+
+
 class Dataplane(Protocol):
     """A dataplane. Everything runs on the event loop; only what blocks runs in threads of the driver's own."""
 
@@ -98,6 +122,12 @@ class Dataplane(Protocol):
 
     async def audit(self, desired: Mapping[Key, Value]) -> list[Difference]:
         """Every difference between what it holds and ``desired``. Changes nothing. Raises DataplaneError."""
+        ...
+
+    async def foreign(self, records: Mapping[Key, Value], destination: Address | None = None) -> list[Foreign]:
+        """What others have where ours is, its order told for the packets that ``records`` are for: all of them, or
+        those to ``destination``. Changes nothing. Raises DataplaneError.
+        """
         ...
 
     async def reset(self) -> int:

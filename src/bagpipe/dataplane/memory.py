@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from bagpipe.dataplane.delta import Change
-from bagpipe.dataplane.driver import Carried, Difference, Gone, Listener, Ready
+from bagpipe.dataplane.driver import Carried, Difference, Foreign, Gone, Listener, Ready
 from bagpipe.dataplane.errors import Unreachable
-from bagpipe.dataplane.model import Capabilities, Direction, Key, Value
+from bagpipe.dataplane.model import Address, Capabilities, Direction, Key, Value
 
 CAPABILITIES = Capabilities("dummy", (), False, frozenset({Direction.BOTH}))
 
@@ -115,6 +115,11 @@ class MemoryDataplane:
             elif self.held[key] != value:
                 found.append(Difference("changed", key, f"{key}: {self.held[key]} held, {value} desired"))
         return found
+
+    async def foreign(self, records: Mapping[Key, Value], destination: Address | None = None) -> list[Foreign]:
+        """Nobody else has anything in it."""
+        self._check()
+        return []
 
     async def reset(self) -> int:
         """Hold nothing."""

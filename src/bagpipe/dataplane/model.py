@@ -2,15 +2,17 @@
 
 The desired state is a mapping of :data:`Key` to :data:`Value`. It is a function of the present attachments and routes,
 never of the order in which they came. A dataplane turns each record into whatever it programs; it reads nothing else.
-Records of IP VPNs are here: access, delivery, forwarding, fallback, steering, and whom to accept tunnels from.
+Records of IP VPNs are here (access, delivery, forwarding, fallback, steering), those of EVPN instances (bridges, plugs,
+MAC addresses, flooding, neighbours), and whom to accept tunnels from. Each kind of VPN has a tracker of its own.
 """
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from hashlib import blake2s
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 from bagpipe.identifiers import MAXIMUM_LABEL, MINIMUM_LABEL, MacAddress
 
@@ -18,6 +20,14 @@ Address = IPv4Address | IPv6Address
 
 GATEWAY_MAC = MacAddress(bytes.fromhex("00005e004364"))
 """The anycast MAC of every gateway: it answers for gateways and is the source of what the VRF delivers."""
+
+
+def default_router_mac(address: Address) -> MacAddress:
+    """The MAC of a node as a router that has not been told one: locally administered, the same for the same address of
+    its tunnels, of IPv4 its octets.
+    """
+    octets = address.packed if address.version == 4 else blake2s(address.packed, digest_size=4).digest()
+    return MacAddress(b"\x02\xba" + octets)
 
 
 class Encapsulation(enum.Enum):
@@ -98,24 +108,33 @@ _ENCAPSULATIONS = tuple(Encapsulation)
 
 
 class Remote(bytes):
-    """Another node. ``address`` has 4 or 16 octets (never an IPv4-mapped one), ``label`` 20 bits.
+    """Another node. ``address`` has 4 or 16 octets (never an IPv4-mapped one), ``label`` 20 bits, or 24 where it is a
+    VNI that is no label.
 
-    ``order`` (32 bits) is the place that the route asks for among several (load balance order), lower first. There is
-    one for nearly every route, so it is one packed value: label in 3 octets, and ``way``, what is left of it without
-    the label: encapsulation (1), address, order (4).
+    ``order`` (32 bits) is the place that the route asks for among several (load balance order), lower first. ``mac`` (6
+    octets, or none) is that of the node as a router, to which the frame in the tunnel goes (RFC 9135 section 8.1).
+    There is one for nearly every route, so it is one packed value: label in 3 octets, and ``way``, what is left of it
+    without the label: encapsulation (1), address, MAC, order (4).
     """
 
     __slots__ = ()
 
-    def __new__(cls, address: bytes, label: int, encapsulation: Encapsulation, order: int = 0) -> Self:
+    def __new__(
+        cls, address: bytes, label: int, encapsulation: Encapsulation, order: int = 0, mac: bytes = b""
+    ) -> Self:
         """Raises OverflowError for a label or an order out of range."""
-        octets = label.to_bytes(3) + bytes((_ENCAPSULATIONS.index(encapsulation),)) + address + order.to_bytes(4)
-        return super().__new__(cls, octets)
+        kind = bytes((_ENCAPSULATIONS.index(encapsulation),))
+        return super().__new__(cls, label.to_bytes(3) + kind + address + mac + order.to_bytes(4))
 
     @property
     def address(self) -> bytes:
         """The node, 4 or 16 octets."""
-        return self[4:-4]
+        return self[4:8] if len(self) < _SIXTEEN else self[4:20]
+
+    @property
+    def mac(self) -> bytes:
+        """The node's MAC as a router, 6 octets, or none."""
+        return self[8:-4] if len(self) < _SIXTEEN else self[20:-4]
 
     @property
     def label(self) -> int:
@@ -141,7 +160,12 @@ class Remote(bytes):
         return f"<{self} order {self.order}>"
 
     def __str__(self) -> str:
-        return f"{ip_address(self.address)} label {self.label} {self.encapsulation.value}"
+        router = f" router {self.mac.hex(':')}" if self.mac else ""
+        return f"{ip_address(self.address)} label {self.label} {self.encapsulation.value}{router}"
+
+
+_SIXTEEN = 24
+"""Octets that a :class:`Remote` with an address of 16 has at least."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -191,22 +215,25 @@ class DeliveryKey:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """To the endpoint ``mac`` at ``port``; or, where ``port`` is None, by a look-up in the VRF ``instance``.
+    """To the endpoint ``mac`` at ``port``; or, where ``port`` is None, by a look-up in the VRF ``instance``, and with
+    ``mac`` only of frames to it: this node's as a router.
 
     ``version`` is the IP version of all that the label carries (a switch that pops it has to be told what is below), so
-    an endpoint has one label for its IPv4 and another for its IPv6 addresses.
+    an endpoint has one label for its IPv4 and another for its IPv6 addresses. None: packets of both come, by VXLAN
+    alone, as frames tell it.
     """
 
     instance: int
     port: Port | None
     mac: MacAddress | None
-    version: int = 4
+    version: int | None = 4
 
 
 class ForwardKey(bytes):
     """The route of a VRF to ``prefix``; its value is a tuple of next hops, best or lowest order first, never empty.
 
-    There is one for every route, so it is one packed value: :meth:`scope`, then the octets of the prefix.
+    There is one for every route, so it is one packed value: :meth:`scope`, then the octets of the prefix. An instance
+    with :data:`ARRIVING` in its number holds what of the VRF is on this node, for packets that other nodes send.
     """
 
     __slots__ = ()
@@ -235,8 +262,14 @@ class ForwardKey(bytes):
         return f"<{self}>"
 
     def __str__(self) -> str:
-        return f"route of VRF {self.instance} to {self.prefix}"
+        number = self.instance
+        if number & ARRIVING:
+            return f"route of what comes to VRF {number ^ ARRIVING} from other nodes, to {self.prefix}"
+        return f"route of VRF {number} to {self.prefix}"
 
+
+ARRIVING = 1 << 24
+"""The bit of an instance's number that tells a VRF from what of it is on this node; VRFs have lower numbers."""
 
 Forward = tuple[NextHop, ...]
 
@@ -323,8 +356,140 @@ class SourceKey:
         return f"tunnels from {ip_address(self.address)}"
 
 
-Key = AccessKey | DeliveryKey | ForwardKey | FallbackKey | SteerKey | SourceKey
-Value = Access | Delivery | Forward | Fallback | Steer | bool
+# ---------------------------------------------------------------------- records of EVPN instances
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeKey:
+    """The broadcast domain of the EVPN instance (EVI) ``instance`` on this node."""
+
+    instance: int
+
+    def __str__(self) -> str:
+        return f"bridge of EVI {self.instance}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """``name`` is what callers call the instance, ``vni`` (24 bits) what others put on frames for it, ``device`` the
+    Linux bridge that the caller has made for it (None: the dataplane makes one).
+    """
+
+    name: str
+    vni: int
+    device: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlugKey:
+    """``port`` belongs to a bridge."""
+
+    port: Port
+
+    def __str__(self) -> str:
+        return f"plug of {self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plug:
+    """To that of the EVI ``instance``. Of a segment that several nodes are attached to: frames to many that came from
+    another node go out here only if this node is ``designated`` (RFC 7432 section 8.5), and never those from one of
+    ``shielded`` (4 or 16 octets each), which has sent them to the segment itself (RFC 8365 section 8.3.1).
+    """
+
+    instance: int
+    designated: bool = True
+    shielded: tuple[bytes, ...] = ()
+
+
+class _EviKey(bytes):
+    """A kind (1 octet), the number of the EVI (4) and what the record is of: packed, as there are many."""
+
+    __slots__ = ()
+    _kind: ClassVar[bytes]
+
+    def __new__(cls, instance: int, octets: bytes) -> Self:
+        """Raises OverflowError for an instance of more than 32 bits."""
+        return super().__new__(cls, cls.scope(instance) + octets)
+
+    @classmethod
+    def scope(cls, instance: int) -> bytes:
+        """What the keys of this kind of an EVI begin with."""
+        return cls._kind + instance.to_bytes(4)
+
+    @property
+    def instance(self) -> int:
+        """The number of the EVI."""
+        return int.from_bytes(self[1:5])
+
+    @property
+    def octets(self) -> bytes:
+        """What the record is of."""
+        return self[5:]
+
+    def __str__(self) -> str:
+        return f"{self.octets.hex(':')} of EVI {self.instance}"
+
+    def __repr__(self) -> str:
+        return f"<{self!s}>"
+
+
+class MacKey(_EviKey):
+    """Frames to a MAC address (6 octets); the value is a tuple of next hops, never empty: one endpoint of this node, or
+    nodes to share the traffic among (several where the MAC is on a segment that they are attached to).
+    """
+
+    __slots__ = ()
+    _kind = b"M"
+
+    def __str__(self) -> str:
+        return f"MAC {self.octets.hex(':')} of EVI {self.instance}"
+
+
+class FloodKey(_EviKey):
+    """Frames to many, and to a MAC not known, go to this node (4 or 16 octets) too; the value is one next hop."""
+
+    __slots__ = ()
+    _kind = b"F"
+
+    def __str__(self) -> str:
+        return f"flooding of EVI {self.instance} to {ip_address(self.octets)}"
+
+
+class NeighbourKey(_EviKey):
+    """ARP or ND for this address (4 or 16 octets) is answered here, in place of its owner."""
+
+    __slots__ = ()
+    _kind = b"N"
+
+    def __str__(self) -> str:
+        return f"neighbour {ip_address(self.octets)} of EVI {self.instance}"
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """The answer; ``is_router`` is the R flag of a neighbour advertisement (RFC 9047 section 2)."""
+
+    mac: MacAddress
+    is_router: bool = False
+
+
+Key = (
+    AccessKey
+    | DeliveryKey
+    | ForwardKey
+    | FallbackKey
+    | SteerKey
+    | SourceKey
+    | BridgeKey
+    | PlugKey
+    | MacKey
+    | FloodKey
+    | NeighbourKey
+)
+Value = Access | Delivery | Forward | Fallback | Steer | Bridge | Plug | Neighbour | bool
+EVPN_RECORDS = (BridgeKey, PlugKey, MacKey, FloodKey, NeighbourKey)
+"""The kinds of keys that only an EVPN instance has."""
 
 
 class Direction(enum.Enum):
@@ -339,7 +504,8 @@ class Direction(enum.Enum):
 class Capabilities:
     """What a dataplane can do. ``encapsulations`` in the order of preference; empty means that it forwards nothing
     and takes every route for good (the dummy). ``multipath`` tells whether a route may have several next hops,
-    ``labels`` the lowest and the highest label that it can be reached by.
+    ``labels`` the lowest and the highest label that it can be reached by. ``router_mac`` is what others send frames for
+    its VRFs to (:attr:`Remote.mac`, None: it does not take frames).
     """
 
     name: str
@@ -349,3 +515,4 @@ class Capabilities:
     steering: bool = True
     fallback: bool = True
     labels: tuple[int, int] = (MINIMUM_LABEL, MAXIMUM_LABEL)
+    router_mac: MacAddress | None = None

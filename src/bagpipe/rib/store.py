@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Container, Hashable, Iterable, Iterator
 from itertools import count
 
 from bagpipe.rib.bundle import Bundle, Entry, Source
@@ -103,11 +103,11 @@ class Store:
         """Whether :meth:`take_wanted_changes` has something to give."""
         return bool(self.imported) and any([table.wanted_changes for table in self.tables.values()])
 
-    def take_wanted_changes(self) -> list[tuple[Table, dict[bytes, None]]]:
-        """The keys that changed in wanted bundles since the last call, table by table."""
+    def take_wanted_changes(self, families: Container[Family]) -> list[tuple[Table, dict[bytes, None]]]:
+        """The keys that changed in wanted bundles of these families since the last call, table by table."""
         taken = []
         for table in self.tables.values():
-            if table.wanted_changes:
+            if table.wanted_changes and table.family in families:
                 taken.append((table, table.wanted_changes))
                 table.wanted_changes = {}
         return taken

@@ -1,4 +1,4 @@
-"""Numbers given out and taken back: VRF instances, labels, route distinguishers.
+"""Numbers given out and taken back: VPN instances, labels, route distinguishers.
 
 A peer may use a number for a while after it was freed (a label of a withdrawn route, packets on their way). So numbers
 are given in ascending order, and one that was freed comes again only when no other is left, the oldest first.
@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections import deque
 
 from bagpipe.errors import LocalMisuse
+from bagpipe.identifiers import MAXIMUM_LABEL, MINIMUM_LABEL
+
+_LAST_INSTANCE = 0x7FFFFF
+_LAST_RD = 0xFFFF
 
 
 class Allocator:
@@ -47,10 +51,21 @@ class Allocator:
         self.live.add(number)
         return number
 
+    def hold(self, number: int) -> bool:
+        """Give ``number`` to nobody until it is freed: it is used as one of these, though it was chosen elsewhere.
+
+        False: it is not one of these, or in use already.
+        """
+        if number in self.live or not self.first <= number <= self.last:
+            return False
+        self.live.add(number)
+        return True
+
     def _draw(self) -> int:
-        if self._next <= self.last:
+        while self._next <= self.last:
             self._next += 1
-            return self._next - 1
+            if self._next - 1 not in self.live:
+                return self._next - 1
         while True:
             low, high = self._waiting.popleft()
             if low < high:
@@ -62,3 +77,14 @@ class Allocator:
         """``number`` is not in use any more."""
         self.live.remove(number)
         self._waiting.append((number, number))
+
+
+class Numbers:
+    """What the VPN instances of this node, of whatever type, share: their own numbers, those of route distinguishers,
+    and labels (``labels`` from the lowest to the highest), of which a VNI that this node chooses is one.
+    """
+
+    def __init__(self, labels: tuple[int, int] = (MINIMUM_LABEL, MAXIMUM_LABEL)) -> None:
+        self.instances = Allocator("instances", 1, _LAST_INSTANCE)
+        self.rds = Allocator("route distinguishers", 0, _LAST_RD)
+        self.labels = Allocator("labels", *labels)
