@@ -184,6 +184,6 @@ def test_cleanup_removes_all_that_is_ours_and_nothing_else(host: Host) -> None:
     ended = run("bagpipe.daemon.cleanup", "--config-file", str(host.node.file))
 
     assert ended.returncode == 0, ended.stderr
-    assert re.fullmatch(r"bagpipe-bgp-cleanup: dataplane ovs: [1-9][0-9]* things removed\n", ended.stdout)
+    assert re.fullmatch(r"(?s)bagpipe-bgp-cleanup: IP VPN dataplane ovs: [1-9][0-9]* things removed\n.*", ended.stdout)
     assert host.flows() == foreign
     assert "mpls_gre" not in host.ovs.vsctl("list-ports", BRIDGE)

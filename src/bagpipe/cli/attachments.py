@@ -40,6 +40,8 @@ instance_options = _options(
     _texts("--import-rt", "RT", "Route target to import only."),
     _texts("--export-rt", "RT", "Route target to export only."),
     _text("--rd", "RD", "Route distinguisher of the instance (chosen by the daemon)."),
+    click.option("--vni", type=int, metavar="NUMBER", help="VNI of an evpn (chosen by the daemon)."),
+    _text("--bridge", "NAME", "Linux bridge that was made for an evpn (made by the daemon)."),
     _text("--instance-description", "TEXT", "What the instance is, for people."),
     _texts("--static-route", "PREFIX", "Announce this prefix as well."),
     _text("--fallback-src-mac", "MAC", "Source of what no route covers."),
@@ -70,6 +72,7 @@ endpoint_options = _options(
     click.option("--advertise-subnet", is_flag=True, help="Announce the subnet of the addresses, not the addresses."),
     click.option("--local-pref", type=int, metavar="NUMBER", help="LOCAL_PREF of the routes (100)."),
     click.option("--order", type=int, metavar="NUMBER", help="Place among several next hops (0)."),
+    click.option("--sticky", is_flag=True, help="In an evpn: the MAC never moves."),
     _text("--description", "TEXT", "What it is, for people."),
     _text("--owner", "NAME", "Who states it (nobody in particular)."),
 )
@@ -107,6 +110,8 @@ def body_of(given: Mapping[str, Any]) -> dict[str, Any]:
         "import_rts": [*given["rt"], *given["import_rt"]],
         "export_rts": [*given["rt"], *given["export_rt"]],
         "route_distinguisher": given["rd"],
+        "vni": given["vni"],
+        "bridge": given["bridge"],
         "description": given["instance_description"],
         "static_routes": list(given["static_route"]),
         "fallback": _without_absent(
@@ -137,6 +142,7 @@ def body_of(given: Mapping[str, Any]) -> dict[str, Any]:
         "gateways": list(given["gateway"]),
         "direction": given["direction"],
         "advertise_subnet": given["advertise_subnet"],
+        "sticky": given["sticky"],
         "description": given["description"],
     }
     numbers = {name: given[name] for name in ("local_pref", "order") if given[name] is not None}

@@ -21,8 +21,14 @@ from bagpipe.daemon.http_errors import error
 from bagpipe.daemon.statements import Place, statement_v1
 from bagpipe.dataplane.model import Key
 from bagpipe.errors import LocalMisuse
+from bagpipe.vpn.vrf import Vrf
 
-_REFERENCE_TEXTS = ("Port information is not consistent", "Inconsistent endpoint info", "Unsupported direction")
+_REFERENCE_TEXTS = (
+    "Port information is not consistent",
+    "Inconsistent endpoint info",
+    "Unsupported direction",
+    "A VPN instance using vni",
+)
 
 
 def add_v1(app: FastAPI, forwarding: Forwarding, timeout: float) -> None:
@@ -73,10 +79,10 @@ async def _body(request: Request) -> dict[str, object]:
 def _named(forwarding: Forwarding, asked: Detachment) -> list[str]:
     """The statements that a detach names. Raises LocalMisuse."""
     leaving = forwarding.attachments.departures.of_endpoint(asked.external_id, asked.key)
-    instance = forwarding.instances.instances.get(asked.external_id)
+    instance = forwarding.vpns.find(asked.external_id)
     if leaving and instance is None:
         return [one.id for one in leaving]
-    if instance is None or instance.redirect_target is not None:
+    if instance is None or (isinstance(instance, Vrf) and instance.redirect_target is not None):
         text = f"VPN {asked.external_id} could not be found"
         raise Rejected("vpn_instance_id", asked.external_id, text)
     places: list[Place] = [(asked.external_id, asked.key)]
@@ -105,7 +111,7 @@ def _in_words_of_reference(misuse: LocalMisuse) -> LocalMisuse:
 def _answer(open_records: Mapping[Key, str], forwarding: Forwarding, what: str) -> Response:
     if not open_records:
         return JSONResponse(None)
-    refused = [key for key in open_records if key in forwarding.tracker.refused]
+    refused = [key for key in open_records if key in forwarding.plane_of(key).tracker.refused]
     key = next(iter(refused or open_records))
     text = f"An error occurred during local port {what} VPN: {key}: {open_records[key]}; it is tried again"
     return error(500 if refused else 503, text)

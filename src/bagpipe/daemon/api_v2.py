@@ -6,10 +6,8 @@ An attachment is stated, not commanded: putting it again changes what differs. T
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
@@ -20,13 +18,15 @@ from bagpipe.daemon import field_values as values
 from bagpipe.daemon import vpn_glass
 from bagpipe.daemon.attachments import within
 from bagpipe.daemon.bodies_v2 import AttachmentBody, OwnerBody, OwnerChangeBody
+from bagpipe.daemon.explained import explain_frames, explain_packets
 from bagpipe.daemon.forwarding import Forwarding
 from bagpipe.daemon.http_errors import error
 from bagpipe.daemon.pieces import in_pieces
 from bagpipe.daemon.statements import Statement, statement_v2
 from bagpipe.dataplane.errors import DataplaneError
-from bagpipe.dataplane.model import Address, Key
+from bagpipe.dataplane.model import Key
 from bagpipe.errors import LocalMisuse
+from bagpipe.vpn.evpn.evi import Evi
 
 DEFAULT_WAIT = 10.0
 LONGEST_WAIT = 600.0
@@ -138,7 +138,7 @@ def attachment_view(forwarding: Forwarding, statement: Statement) -> dict[str, o
     first = statement.endpoints[0]
     endpoints = []
     for place, attachment in statement.places.items():
-        told = forwarding.instances.endpoint_state(*place)
+        told = forwarding.vpns.endpoint_state(*place)
         reserved = forwarding.attachments.reserved[place]
         endpoints.append(
             {
@@ -167,77 +167,51 @@ def attachment_view(forwarding: Forwarding, statement: Statement) -> dict[str, o
 
 
 def _add_questions(app: FastAPI, forwarding: Forwarding) -> None:
-    instances = forwarding.instances.instances
+    vpns = forwarding.vpns
 
     @app.get("/v2/instances", summary="The VPN instances")
     async def listed() -> Response:
-        return JSONResponse({"instances": [vpn_glass.short(forwarding, vrf) for vrf in instances.values()]})
+        return JSONResponse({"instances": [vpn_glass.short(forwarding, each) for each in vpns.all()]})
 
     @app.get("/v2/instances/{name:path}", summary="One VPN instance: its endpoints, its routes, what won and why")
     async def one(name: str) -> Response:
-        if name not in instances:
+        found = vpns.find(name)
+        if found is None:
             return error(404, f"there is no VPN instance {name}", field="instance", value=name)
-        head = json.dumps(vpn_glass.whole(forwarding, instances[name])).removesuffix("}") + ', "routes": ['
-        routes = vpn_glass.routes(forwarding, instances[name])
+        head = json.dumps(vpn_glass.whole(forwarding, found)).removesuffix("}") + ', "routes": ['
+        routes = vpn_glass.routes(forwarding, found)
         return StreamingResponse(in_pieces(head, routes, "]}\n"), media_type="application/json")
 
     @app.get("/v2/explain", summary="Why packets to an address go where they go, or nowhere")
     async def explain(instance: str, destination: str) -> Response:
+        found = vpns.find(instance)
+        if isinstance(found, Evi):
+            target = values.mac_or_address(destination, "destination")
+            return JSONResponse(await explain_frames(forwarding, instance, target))
         address = values.address(destination, "destination")
-        if instance not in instances:
+        if found is None:
             return error(404, f"there is no VPN instance {instance}", field="instance", value=instance)
-        return JSONResponse(await _explained(forwarding, instance, address))
+        return JSONResponse(await explain_packets(forwarding, instance, address))
 
     @app.get("/v2/audit", summary="Every difference between what the dataplane should hold and what it holds")
     async def audit() -> Response:
-        desired = dict(forwarding.tracker.desired)
-        try:
-            differences = await forwarding.driver.audit(desired)
-        except DataplaneError as fault:
-            return error(503, f"the dataplane cannot be read: {fault}")
-        told = [
-            {"kind": one.kind, "record": None if one.key is None else str(one.key), "text": one.text}
-            for one in differences
-        ]
-        return JSONResponse({"desired": len(desired), "differences": told})
-
-
-async def _explained(forwarding: Forwarding, instance: str, destination: Address) -> dict[str, object]:
-    found = forwarding.instances.lookup(instance, destination)
-    missing = [found.why] if found.why and found.key is None else []
-    carried: dict[str, object] | None = None
-    record: dict[str, object] | None = None
-    if found.key is not None:
-        reason = forwarding.programmer.reason(found.key)
-        state = "in-effect" if reason is None else "refused" if found.key in forwarding.tracker.refused else "pending"
-        record = {"record": str(found.key), "state": state, "reason": reason}
-        if reason is not None:
-            missing.append(reason)
-        value = forwarding.tracker.desired.get(found.key)
-        if value is not None:
+        desired = 0
+        told: list[dict[str, object]] = []
+        others: list[dict[str, object]] = []
+        for plane in forwarding.planes:
+            records = dict(plane.tracker.desired)
+            desired += len(records)
             try:
-                told = await asyncio.wait_for(forwarding.driver.carried(found.key, value), DEFAULT_WAIT)
-                carried = {
-                    "parts": list(told.parts),
-                    "counters": dict(told.counters),
-                    "neighbours": dict(told.neighbours),
-                }
-                missing += told.missing
+                differences = await plane.driver.audit(records)
+                foreign = await plane.driver.foreign(records)
             except DataplaneError as fault:
-                missing.append(f"the dataplane cannot be read: {fault}")
-            except TimeoutError:
-                missing.append("the dataplane cannot be read: no answer")
-    down = [peer.name for peer in forwarding.speaker.peers.values() if peer.negotiated is None]
-    missing += [f"the session with {name} is down" for name in down]
-    return {
-        "instance": found.instance,
-        "number": found.number,
-        "destination": str(found.destination),
-        "prefix": None if found.prefix is None else str(found.prefix),
-        "why": found.why or None,
-        "next_hops": [str(hop) for hop in found.next_hops],
-        "candidates": [asdict(one) for one in found.candidates],
-        "programmed": record,
-        "carried": carried,
-        "missing": list(dict.fromkeys(missing)),
-    }
+                return error(503, f"the {plane.name} dataplane cannot be read: {fault}")
+            told += [
+                {"kind": one.kind, "record": None if one.key is None else str(one.key), "text": one.text}
+                for one in differences
+            ]
+            others += [
+                {"plane": plane.name, "kind": one.kind, "order": one.order.value, **one.where, "text": one.text}
+                for one in foreign
+            ]
+        return JSONResponse({"desired": desired, "differences": told, "foreign": others})

@@ -15,7 +15,7 @@ from typing import TypeVar
 from bagpipe.daemon import field_values as values
 from bagpipe.dataplane.model import Direction, Fallback, Port
 from bagpipe.errors import LocalMisuse
-from bagpipe.identifiers import MacAddress
+from bagpipe.identifiers import MAXIMUM_VNI, MacAddress
 from bagpipe.vpn.attachment import (
     DEFAULT_LOCAL_PREF,
     UNSAID,
@@ -25,6 +25,7 @@ from bagpipe.vpn.attachment import (
     InstanceSpec,
     InstanceType,
     Readvertise,
+    Unsaid,
 )
 
 T = TypeVar("T")
@@ -96,6 +97,8 @@ def read_attach(body: Body) -> Attachment:
         fallback=_fallback(body.get("fallback")) or UNSAID,
         readvertise=_readvertise(body.get("readvertise")) or UNSAID,
         attract=_attract(body.get("attract_traffic")) or UNSAID,
+        vni=_vni(body) if kind is InstanceType.EVPN else UNSAID,
+        bridge=_optional(body, "linuxbr", values.text, UNSAID) if kind is InstanceType.EVPN else UNSAID,
     )
     return Attachment(
         instance=spec,
@@ -162,6 +165,14 @@ def _ip(body: Body, kind: InstanceType) -> IPv4Interface | IPv6Interface | None:
         return values.interface(given, "ip_address")
     except LocalMisuse as error:
         raise Rejected("ip_address", given, f"IP address {given} is not valid") from error
+
+
+def _vni(body: Body) -> int | Unsaid:
+    """The VNI of the instance; without one, or with 0, this node chooses."""
+    given = body.get("vni")
+    if given is None or (given == 0 and not isinstance(given, bool)):
+        return UNSAID
+    return values.integer(given, "vni", 1, MAXIMUM_VNI)
 
 
 def _direction(given: object) -> Direction:

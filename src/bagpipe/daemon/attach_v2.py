@@ -12,11 +12,12 @@ from typing import Any
 from bagpipe.daemon import field_values as values
 from bagpipe.dataplane.model import Address, Direction, Fallback, Port, Prefix
 from bagpipe.errors import LocalMisuse
-from bagpipe.identifiers import RouteDistinguisher
+from bagpipe.identifiers import MAXIMUM_VNI, RouteDistinguisher
 from bagpipe.vpn.attachment import (
     DEFAULT_LOCAL_PREF,
     Attachment,
     AttractTraffic,
+    CarriedBy,
     EndpointKey,
     InstanceSpec,
     InstanceType,
@@ -47,6 +48,8 @@ def read_statement(name: str, body: Mapping[str, Any]) -> tuple[Attachment, ...]
     if not addresses and instance.type is InstanceType.IPVPN:
         raise LocalMisuse("addresses", [], "an endpoint of an IP VPN needs an address")
     port = _port(values.mapping(_need(body, "port", "port"), "port"))
+    given = body.get("export_rts")
+    exports = None if given is None else values.route_targets(given, "export_rts")
     gateways = tuple(dict.fromkeys(values.address(one, "gateways") for one in body.get("gateways") or ()))
     try:
         direction = Direction(body.get("direction") or "both")
@@ -63,6 +66,8 @@ def read_statement(name: str, body: Mapping[str, Any]) -> tuple[Attachment, ...]
             order=values.integer(body.get("order", 0), "order", 0, 2**32 - 1),
             description=values.json_value(body.get("description"), "description"),
             gateways=gateways,
+            sticky=values.boolean(body.get("sticky", False), "sticky"),
+            export_rts=exports,
             owner=owner_of(body),
             name=name,
         )
@@ -152,6 +157,23 @@ def _gateway(value: object) -> Address | None:
     return None if value is None else values.address(value, "instance.gateway")
 
 
+def _vni(value: object) -> int | None:
+    return None if value is None else values.integer(value, "instance.vni", 1, MAXIMUM_VNI)
+
+
+def _bridge(value: object) -> str | None:
+    return None if value is None else values.text(value, "instance.bridge")
+
+
+def _carried_by(value: list[Any] | None) -> frozenset[CarriedBy] | None:
+    if value is None:
+        return None
+    try:
+        return frozenset(CarriedBy(family) for family in values.items(value, "instance.carried_by"))
+    except ValueError as error:
+        raise LocalMisuse("instance.carried_by", value, "expected vpn, evpn or both") from error
+
+
 def _description(value: object) -> str | None:
     return None if value is None else str(values.json_value(value, "instance.description"))
 
@@ -167,5 +189,8 @@ _SAID: dict[str, tuple[str, Callable[[Any], object]]] = {
     "readvertise": ("readvertise", _readvertise),
     "attract_traffic": ("attract", _attract),
     "static_routes": ("static_routes", _static_routes),
+    "vni": ("vni", _vni),
+    "bridge": ("bridge", _bridge),
+    "carried_by": ("carried_by", _carried_by),
 }
 """What a body need not speak of, by key: the field of the instance, and how it is read. Null: there is to be none."""

@@ -20,7 +20,7 @@ from bagpipe.daemon.statements import Place, Statement, statement_v1, statement_
 from bagpipe.dataplane.model import Key
 from bagpipe.errors import LocalMisuse
 from bagpipe.vpn.attachment import Attachment, Reserved
-from bagpipe.vpn.instances import Instances
+from bagpipe.vpn.vpns import Vpns
 
 LOG = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ class Changed:
 class Attachments:
     """All statements in force. ``stated`` is by name."""
 
-    def __init__(self, instances: Instances, journal: Journal | None, changed: Callable[[], None]) -> None:
-        self.instances = instances
+    def __init__(self, vpns: Vpns, journal: Journal | None, changed: Callable[[], None]) -> None:
+        self.vpns = vpns
         self.journal = journal
         self.stated: dict[str, Statement] = {}
         self.reserved: dict[Place, Reserved] = {}
@@ -189,13 +189,13 @@ class Attachments:
     ) -> tuple[Key, ...]:
         reserved, present = self.reserved.get(place), before.get(place)
         try:
-            attached = self.instances.attach(attachment, reserved)
+            attached = self.vpns.attach(attachment, reserved)
         except LocalMisuse as error:
             raise _Faulty(held.id, error) from error
         if present is not None:
-            undo.append(lambda: self.instances.attach(present, reserved))
+            undo.append(lambda: self.vpns.attach(present, reserved))
         else:
-            undo.append(lambda: self.instances.detach(*place, None))
+            undo.append(lambda: self.vpns.detach(*place))
         self.reserved[place] = attached.reserved
         return tuple(attached.keys)
 
@@ -207,11 +207,11 @@ class Attachments:
         undo: list[Callable[[], object]],
     ) -> None:
         for place in leaving:
-            detached = self.instances.detach(*place, None)
+            detached = self.vpns.detach(*place)
             attachment, reserved = before[place], self.reserved.get(place)
 
             def back(attachment: Attachment = attachment, reserved: Reserved | None = reserved) -> None:
-                self.instances.attach(attachment, reserved)
+                self.vpns.attach(attachment, reserved)
 
             undo.append(back)
             keys[place] = tuple(detached.keys)
@@ -221,7 +221,7 @@ class Attachments:
         for external_id in set(external_ids):
             latest = self._latest(external_id)
             if latest is not None:
-                self.instances.attach(latest)
+                self.vpns.attach(latest)
         for place in [place for place in self.reserved if place not in self._held_by]:
             del self.reserved[place]
 
@@ -273,7 +273,7 @@ class Attachments:
 
     def forget_gone(self) -> None:
         """Forget what was removed and is known to be gone."""
-        done = self.departures.take_done(self.instances.tracker) if self.departures else []
+        done = self.departures.take_done(self.vpns.tracker_of) if self.departures else []
         if done and self.journal is not None:
             self.forgotten = self.journal.note(*done)
 
@@ -362,7 +362,7 @@ class Attachments:
                     changed[external_id] = (statement.changed, attachment)
         for external_id, (moment, attachment) in changed.items():
             if created[external_id][1] != moment:
-                self.instances.attach(attachment)
+                self.vpns.attach(attachment)
 
     def drop_unclaimed(self) -> list[str]:
         """Remove the v1 statements that no agent has stated again since the restart; their names."""

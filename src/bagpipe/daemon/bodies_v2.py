@@ -63,6 +63,13 @@ class InstanceBody(_Body):
     attract_traffic: AttractTrafficBody | None = None
     static_routes: list[str] | None = None
     route_distinguisher: str | None = Field(None, description="this node chooses one if there is none")
+    vni: int | None = Field(
+        None, description="of an EVPN instance, or one carried by EVPN; this node chooses one if there is none"
+    )
+    carried_by: list[Literal["vpn", "evpn"]] | None = Field(
+        None, description="of an ipvpn instance: the families of its routes; as configured if there are none"
+    )
+    bridge: str | None = Field(None, description="of an EVPN instance: the Linux bridge that was made for it")
 
 
 class PortBody(_Body):
@@ -89,6 +96,10 @@ class AttachmentBody(_Body):
     advertise_subnet: bool = False
     local_pref: int = 100
     order: int = Field(0, description="load balance order")
+    sticky: bool = Field(False, description="of an EVPN instance: the MAC never moves (RFC 7432 section 15.2)")
+    export_rts: list[str] | None = Field(
+        None, description="in an EVPN instance: what the endpoint is announced with, if not what its instance is"
+    )
     description: Any = None
 
     def plain(self) -> dict[str, Any]:

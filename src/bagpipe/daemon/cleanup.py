@@ -11,8 +11,8 @@ import contextlib
 import sys
 from collections.abc import Sequence
 
-from bagpipe.daemon.configuration import DataplaneSettings, load
-from bagpipe.daemon.dataplane_choice import ipvpn_dataplane
+from bagpipe.daemon.configuration import load
+from bagpipe.daemon.dataplane_choice import evpn_dataplane, ipvpn_dataplane
 from bagpipe.daemon.start_error import StartError
 from bagpipe.dataplane.driver import Dataplane, DriverEvent, Gone, Ready
 from bagpipe.dataplane.errors import DataplaneError
@@ -53,17 +53,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         configuration = load(arguments)
         configuration.setup_logs()
-        name, number = asyncio.run(_clean(configuration.ipvpn))
-    except (StartError, LocalMisuse, DataplaneError) as error:
+        drivers = {"IP VPN": ipvpn_dataplane(configuration.ipvpn), "EVPN": evpn_dataplane(configuration.evpn)}
+    except (StartError, LocalMisuse) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 1
-    print(f"{PROGRAM}: dataplane {name}: {number} things removed")
-    return 0
-
-
-async def _clean(settings: DataplaneSettings) -> tuple[str, int]:
-    driver = ipvpn_dataplane(settings)
-    return driver.capabilities.name, await clean(driver, PATIENCE)
+    status = 0
+    for kind, driver in drivers.items():
+        name = driver.capabilities.name
+        try:
+            number = asyncio.run(clean(driver, PATIENCE))
+        except (LocalMisuse, DataplaneError) as error:
+            print(f"{PROGRAM}: {kind} dataplane {name}: {error}", file=sys.stderr)
+            status = 1
+        else:
+            print(f"{PROGRAM}: {kind} dataplane {name}: {number} things removed")
+    return status
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Which dataplane driver carries IP VPNs: ``dummy``, ``ovs``, or one that another package brings.
+"""Which dataplane drivers carry IP VPNs and EVPNs: those that are here, or that another package brings.
 
-A package brings one by an entry point of the group ``bagpipe.dataplane.ipvpn``: something that is called with the
-:class:`bagpipe.daemon.configuration.DataplaneSettings` of the section and gives a
+A package brings one by an entry point of the group ``bagpipe.dataplane.ipvpn`` or ``bagpipe.dataplane.evpn``: something
+that is called with the :class:`bagpipe.daemon.configuration.DataplaneSettings` of the section and gives a
 :class:`bagpipe.dataplane.driver.Dataplane`.
 """
 
@@ -18,8 +18,6 @@ from bagpipe.daemon.start_error import StartError
 from bagpipe.dataplane.driver import Dataplane
 from bagpipe.dataplane.memory import MemoryDataplane
 
-GROUP = "bagpipe.dataplane.ipvpn"
-
 
 def ipvpn_dataplane(settings: DataplaneSettings) -> Dataplane:
     """The driver that the settings name, not started. Raises StartError with one line, LocalMisuse for an option."""
@@ -30,13 +28,34 @@ def ipvpn_dataplane(settings: DataplaneSettings) -> Dataplane:
             from bagpipe.daemon.ovs_settings import ovs_dataplane  # noqa: PLC0415 - its libraries are 14 MB
 
         return ovs_dataplane(settings)
-    for point in entry_points(group=GROUP):
+    return _of_another_package("ipvpn", settings)
+
+
+def evpn_dataplane(settings: DataplaneSettings) -> Dataplane:
+    """The driver that the settings name, not started. Raises StartError with one line, LocalMisuse for an option."""
+    if settings.driver == "dummy":
+        return MemoryDataplane(keeps=False)
+    if settings.driver == "ovs":
+        with _without("eventlet"):
+            from bagpipe.daemon.evpn_settings import ovs_dataplane  # noqa: PLC0415 - its libraries are 14 MB
+
+        return ovs_dataplane(settings)
+    if settings.driver == "linux":
+        from bagpipe.daemon.evpn_settings import linux_dataplane  # noqa: PLC0415 - so is its library
+
+        return linux_dataplane(settings)
+    return _of_another_package("evpn", settings)
+
+
+def _of_another_package(kind: str, settings: DataplaneSettings) -> Dataplane:
+    where = f"[DATAPLANE_DRIVER_{kind.upper()}] dataplane_driver {settings.driver}"
+    for point in entry_points(group=f"bagpipe.dataplane.{kind}"):
         if point.name == settings.driver:
             try:
                 return cast(Dataplane, point.load()(settings))
             except Exception as error:
-                raise StartError(f"[DATAPLANE_DRIVER_IPVPN] dataplane_driver {settings.driver}: {error}") from error
-    raise StartError(f"[DATAPLANE_DRIVER_IPVPN] dataplane_driver {settings.driver}: there is no such driver yet")
+                raise StartError(f"{where}: {error}") from error
+    raise StartError(f"{where}: there is no such driver yet")
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from bagpipe.daemon.statements import Place, Statement
@@ -65,15 +65,14 @@ class Departures:
         """The records that went with these."""
         return [key for name in names if name in self._held for key in self._held[name].keys]
 
-    def take_done(self, tracker: Tracker) -> list[str]:
+    def take_done(self, tracker_of: Callable[[Key], Tracker]) -> list[str]:
         """The names of those whose records are all gone (or somebody else's by now); they are forgotten."""
-        done = [
-            name
-            for name, one in self._held.items()
-            if not any(
-                key not in tracker.desired and (tracker.is_open(key) or key in tracker.refused) for key in one.keys
-            )
-        ]
+
+        def leaves(key: Key) -> bool:
+            tracker = tracker_of(key)
+            return key not in tracker.desired and (tracker.is_open(key) or key in tracker.refused)
+
+        done = [name for name, one in self._held.items() if not any(map(leaves, one.keys))]
         for name in done:
             del self._held[name]
         return done

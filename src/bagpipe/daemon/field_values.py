@@ -6,6 +6,7 @@ may send one, and a list may be a comma-separated string.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
 
@@ -30,6 +31,17 @@ def text(value: object, field: str) -> str:
     if not 1 <= len(value) <= LONGEST_TEXT or not value.isprintable():
         raise LocalMisuse(field, value, f"not 1 to {LONGEST_TEXT} printable characters")
     return value
+
+
+def mac_or_address(value: object, field: str) -> MacAddress | Address:
+    """A MAC address, or an IPv4 or IPv6 address."""
+    if isinstance(value, str):
+        with contextlib.suppress(LocalMisuse):
+            return MacAddress.from_text(value)
+    try:
+        return address(value, field)
+    except LocalMisuse as error:
+        raise LocalMisuse(field, value, "neither a MAC address nor an IP address") from error
 
 
 def integer(value: object, field: str, low: int, high: int) -> int:

@@ -1,7 +1,7 @@
-"""VPN instances and their dataplane, joined on the loop: attachments in, confirmed records and routes out.
+"""VPN instances and their dataplanes, joined on the loop: attachments in, confirmed records and routes out.
 
-The speaker says that imported routes changed, once per turn of the loop; the programmer says what came into effect;
-whoever attached may wait for that. Decided here as well: when what the last process left in the dataplane may go (once
+The speaker says that imported routes changed, once per turn of the loop; the programmers say what came into effect;
+whoever attached may wait for that. Decided here as well: when what the last process left in the dataplanes may go (once
 the journal is replayed and every neighbour has told all its routes, or ``SWEEP_AFTER`` seconds have passed).
 """
 
@@ -11,29 +11,40 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain
+from time import monotonic
 
 from bagpipe.daemon.attachments import Attachments, Changed
 from bagpipe.daemon.happenings import Happenings
 from bagpipe.daemon.journal import Journal
+from bagpipe.daemon.plane import CLOSE_AFTER, Plane
 from bagpipe.daemon.statements import Statement
-from bagpipe.dataplane.delta import Tracker
 from bagpipe.dataplane.driver import Dataplane
-from bagpipe.dataplane.model import Key
-from bagpipe.dataplane.programmer import Programmer
+from bagpipe.dataplane.model import EVPN_RECORDS, Key
 from bagpipe.speaker import Speaker
-from bagpipe.vpn.instances import Instances
+from bagpipe.vpn.attachment import InstanceType
 from bagpipe.vpn.settings import VpnSettings
+from bagpipe.vpn.vpns import Vpns
 
 LOG = logging.getLogger(__name__)
 
 SWEEP_AFTER = 60.0
 SWEEP_LOOK = 0.5
 """Seconds between two looks at which neighbours have told all."""
-CLOSE_AFTER = 1.0
-"""Seconds that the dataplane and the journal have to close."""
+RELEASE_LOOK = 5.0
+"""Seconds between two looks at which MACs are held no longer."""
 STATES = ("refused", "pending", "in-effect")
 """Worst first: the state of a statement is the worst of its endpoints'."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """What carries the VPNs of one type: the driver, and what the instances have to know."""
+
+    driver: Dataplane
+    settings: VpnSettings
 
 
 class Forwarding:
@@ -42,21 +53,22 @@ class Forwarding:
     def __init__(
         self,
         speaker: Speaker,
-        driver: Dataplane,
-        settings: VpnSettings,
+        ipvpn: Carrier,
+        evpn: Carrier,
         journal: Journal | None,
         *,
         reattach_timeout: float = 120.0,
     ) -> None:
         self.speaker = speaker
-        self.driver = driver
-        self.settings = settings
         self.happenings = Happenings()
-        self.tracker = Tracker()
-        self.instances = Instances(speaker.store, speaker, self.tracker, settings)
-        self.programmer = Programmer(self.tracker, driver, self._settled, self.instances.dataplane_lost)
-        self.programmer.state_changed = self._state_changed
-        self.attachments = Attachments(self.instances, journal, self.programmer.wake)
+        self.vpns = Vpns(speaker.store, speaker, ipvpn.settings, evpn.settings)
+        self.vpns.evpn.clock = monotonic
+        self.ipvpn = Plane(InstanceType.IPVPN, self.vpns.ipvpn, ipvpn.driver, self._settled)
+        self.evpn = Plane(InstanceType.EVPN, self.vpns.evpn, evpn.driver, self._settled)
+        self.planes = (self.ipvpn, self.evpn)
+        for plane in self.planes:
+            plane.programmer.state_changed = partial(self._state_changed, plane)
+        self.attachments = Attachments(self.vpns, journal, self._wake)
         self._journal = journal
         self._reattach_timeout = reattach_timeout
         self._reattach: asyncio.TimerHandle | None = None
@@ -64,7 +76,16 @@ class Forwarding:
         self._replayed = 0
         self._told: dict[str, tuple[int, str, str | None]] = {}
         self._sweeping: asyncio.Task[None] | None = None
+        self._releasing: asyncio.TimerHandle | None = None
         speaker.importer = self._routes_changed
+
+    def plane_of(self, key: Key) -> Plane:
+        """The plane that an instance's record is in."""
+        return self.evpn if isinstance(key, EVPN_RECORDS) else self.ipvpn
+
+    def _wake(self) -> None:
+        for plane in self.planes:
+            plane.programmer.wake()
 
     def replay(self) -> None:
         """Attach what the journal has, before anybody else says something."""
@@ -74,16 +95,17 @@ class Forwarding:
 
     async def start(self) -> None:
         """Begin to program. Raises LocalMisuse for settings that can never work."""
-        await self.programmer.start()
+        for plane in self.planes:
+            await plane.programmer.start()
+        self._release_damped()
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep(self._replayed))
 
     async def close(self) -> None:
-        """Let go of the dataplane: what is programmed stays, traffic goes on."""
-        for handle in (self._sweeping, self._reattach):
+        """Let go of the dataplanes: what is programmed stays, traffic goes on."""
+        for handle in (self._sweeping, self._reattach, self._releasing):
             if handle is not None:
                 handle.cancel()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.programmer.close(), CLOSE_AFTER)
+        await asyncio.gather(*(plane.close() for plane in self.planes))
         if self._journal is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._journal.close(), CLOSE_AFTER)
@@ -115,7 +137,11 @@ class Forwarding:
         """
         if changed.kept is not None:
             await changed.kept
-        left = await self.programmer.wait_settled(changed.keys, timeout)
+        waits = [
+            plane.programmer.wait_settled([key for key in changed.keys if self.plane_of(key) is plane], timeout)
+            for plane in self.planes
+        ]
+        left = dict(chain.from_iterable(found.items() for found in await asyncio.gather(*waits)))
         self.attachments.forget_gone()
         if self.attachments.forgotten is not None:
             await self.attachments.forgotten
@@ -149,23 +175,19 @@ class Forwarding:
         """``in-effect``, ``pending`` or ``refused``, and why."""
         worst, reason = len(STATES) - 1, None
         for external_id, key in statement.places:
-            state = self.instances.endpoint_state(external_id, key)
+            state = self.vpns.endpoint_state(external_id, key)
             place = STATES.index(state.state)
             if place < worst:
                 worst, reason = place, state.reason
         if STATES[worst] == "pending" and not reason:
-            reason = self.waiting_for
+            kind = statement.endpoints[0].instance.type
+            reason = (self.evpn if kind is InstanceType.EVPN else self.ipvpn).waiting_for
         return STATES[worst], reason or None
-
-    @property
-    def waiting_for(self) -> str:
-        """Why a record that is pending is not in effect."""
-        return "not confirmed yet" if self.programmer.connected else f"no dataplane: {self.programmer.why}"
 
     def accept_from(self, addresses: Iterable[bytes]) -> None:
         """Tunnelled packets of these nodes (4 or 16 octets each) are taken whatever routes there are."""
-        self.instances.imports.accept_from(addresses)
-        self.programmer.wake()
+        self.vpns.accept_from(addresses)
+        self._wake()
 
     # ------------------------------------------------------------------ what the others say
 
@@ -176,15 +198,12 @@ class Forwarding:
 
     def _take_routes(self) -> None:
         self._routes_pending = False
-        self.instances.routes_changed()
-        self.programmer.wake()
+        self.vpns.routes_changed()
+        self._wake()
 
     def _settled(self, confirmed: Sequence[Key], refused: Mapping[Key, str]) -> None:
-        self.instances.dataplane_settled(confirmed, refused)
         self.tell_states(self.attachments.touched(chain(confirmed, refused)))
         self.attachments.forget_gone()
-        if self.tracker.has_changes:
-            self.programmer.wake()
 
     def tell_states(self, names: Iterable[str]) -> None:
         """Tell those who watch of statements whose state is another than the one told last."""
@@ -198,10 +217,15 @@ class Forwarding:
         if len(self._told) > 2 * len(self.attachments.stated) + 100:
             self._told = {name: state for name, state in self._told.items() if name in self.attachments.stated}
 
-    def _state_changed(self) -> None:
-        programmer = self.programmer
-        state = "connected" if programmer.connected else "unreachable"
-        self.happenings.tell("dataplane", {"state": state, "why": programmer.why or None})
+    def _state_changed(self, plane: Plane) -> None:
+        state = "connected" if plane.programmer.connected else "unreachable"
+        self.happenings.tell("dataplane", {"plane": plane.name, "state": state, "why": plane.programmer.why or None})
+
+    def _release_damped(self) -> None:
+        """MACs that moved too often may move again after a while."""
+        self.vpns.evpn.release_damped(monotonic())
+        self._wake()
+        self._releasing = asyncio.get_running_loop().call_later(RELEASE_LOOK, self._release_damped)
 
     # ------------------------------------------------------------------ leftovers
 
@@ -210,7 +234,8 @@ class Forwarding:
         end = loop.time() + SWEEP_AFTER
         while loop.time() < end and not (replayed and self._all_told()):
             await asyncio.sleep(SWEEP_LOOK)
-        self.programmer.sweep_when_ready()
+        for plane in self.planes:
+            plane.programmer.sweep_when_ready()
 
     def _all_told(self) -> bool:
         return all(peer.has_told_all for peer in self.speaker.peers.values())

@@ -91,7 +91,7 @@ def _vpns(forwarding: Forwarding | None) -> dict[str, object]:
     return {
         "instances": Listing(vpn_glass.entries(forwarding), lambda name: vpn_glass.resource(forwarding, name)),
         "dataplane": lambda: vpn_glass.dataplane(forwarding),
-        "instances_per_vni": {},
+        "instances_per_vni": vpn_glass.instances_per_vni(forwarding),
     }
 
 
@@ -104,7 +104,7 @@ def _summary(seen: Seen) -> dict[str, object]:
     return {
         "BGP_established_peers": seen.speaker.counts().established,
         "route_counts": _numbers(seen),
-        "vpn_instances_count": 0 if seen.forwarding is None else len(seen.forwarding.instances.instances),
+        "vpn_instances_count": 0 if seen.forwarding is None else len(seen.forwarding.vpns.all()),
         "warnings_and_errors": seen.records.count,
         "start_time": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seen.started)),
         "version": __version__,
@@ -129,7 +129,7 @@ def _bgp(seen: Seen) -> dict[str, object]:
 
 
 def _workers(forwarding: Forwarding | None) -> list[str]:
-    return [] if forwarding is None else [vrf.name for vrf in forwarding.instances.instances.values()]
+    return [] if forwarding is None else [each.name for each in forwarding.vpns.all()]
 
 
 def _internals() -> dict[str, object]:

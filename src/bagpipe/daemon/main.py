@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from typing import cast
 
 from bagpipe.daemon.api_listener import ApiListener, bind_api
 from bagpipe.daemon.config_source import ConfigurationError
-from bagpipe.daemon.configuration import Configuration, load
-from bagpipe.daemon.dataplane_choice import ipvpn_dataplane
-from bagpipe.daemon.forwarding import Forwarding
+from bagpipe.daemon.configuration import Configuration, DataplaneSettings, load
+from bagpipe.daemon.dataplane_choice import evpn_dataplane, ipvpn_dataplane
+from bagpipe.daemon.forwarding import Carrier, Forwarding
 from bagpipe.daemon.journal import Journal
 from bagpipe.daemon.peer_sections import Neighbour
 from bagpipe.daemon.reach import canonical
@@ -19,8 +20,11 @@ from bagpipe.daemon.service import LOG, NoticeBoard, jitter, prepare_process, ru
 from bagpipe.daemon.start_error import StartError
 from bagpipe.daemon.tcp import Edge
 from bagpipe.daemon.views import Seen
+from bagpipe.dataplane.driver import Dataplane
 from bagpipe.errors import LocalMisuse
 from bagpipe.speaker import Speaker
+from bagpipe.vpn.attachment import CarriedBy
+from bagpipe.vpn.carriage import check_router
 from bagpipe.vpn.settings import VpnSettings
 
 PROGRAM = "bagpipe-bgp"
@@ -70,17 +74,23 @@ class Daemon:
 
     def _forwarding(self) -> Forwarding:
         configuration = self.configuration
-        driver = ipvpn_dataplane(configuration.ipvpn)
-        settings = VpnSettings(
-            local_as=configuration.speaker.local_as,
-            router_id=configuration.speaker.router_id,
-            next_hop=configuration.ipvpn.local_address,
-            capabilities=driver.capabilities,
-            accept_from=_addresses(configuration),
-        )
+        ipvpn = self._carrier(configuration.ipvpn, ipvpn_dataplane(configuration.ipvpn))
+        evpn = self._carrier(configuration.evpn, evpn_dataplane(configuration.evpn))
         journal = Journal.open(configuration.state_dir)
         timeout = 0.0 if configuration.api is None else configuration.api.reattach_timeout
-        return Forwarding(self.speaker, driver, settings, journal, reattach_timeout=timeout)
+        return Forwarding(self.speaker, ipvpn, evpn, journal, reattach_timeout=timeout)
+
+    def _carrier(self, dataplane: DataplaneSettings, driver: Dataplane) -> Carrier:
+        settings = VpnSettings(
+            local_as=self.configuration.speaker.local_as,
+            router_id=self.configuration.speaker.router_id,
+            next_hop=dataplane.local_address,
+            capabilities=driver.capabilities,
+            accept_from=_addresses(self.configuration),
+            carried_by=frozenset(map(CarriedBy, cast("list[str]", dataplane.options.get("carried_by") or ["vpn"]))),
+        )
+        check_router(settings.carried_by, settings)
+        return Carrier(driver, settings)
 
     async def close(self) -> None:
         """Let go of the dataplane and of the journal; what is programmed stays."""

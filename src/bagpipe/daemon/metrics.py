@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -10,6 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from bagpipe.daemon.forwarding import Forwarding
+from bagpipe.daemon.plane import Plane
 from bagpipe.daemon.views import Seen, route_counts
 from bagpipe.wire.message import MessageType
 
@@ -45,23 +46,36 @@ class _SpeakerCollector(Collector):
 
 
 def _of_dataplane(forwarding: Forwarding) -> Iterator[Metric]:
-    instances, programmer = forwarding.instances.instances, forwarding.programmer
-    yield GaugeMetricFamily("bagpipe_vpn_instances", "VPN instances", len(instances))
-    endpoints = sum(len(instance.endpoints) for instance in instances.values())
-    yield GaugeMetricFamily("bagpipe_vpn_endpoints", "Endpoints attached", endpoints)
+    instances = GaugeMetricFamily("bagpipe_vpn_instances", "VPN instances", labels=["type"])
+    endpoints = GaugeMetricFamily("bagpipe_vpn_endpoints", "Endpoints attached", labels=["type"])
+    for type_, held in (("ipvpn", forwarding.vpns.ipvpn.instances), ("evpn", forwarding.vpns.evpn.instances)):
+        instances.add_metric([type_], len(held))
+        endpoints.add_metric([type_], sum(len(each.endpoints) for each in held.values()))
+    yield from (instances, endpoints)
     yield GaugeMetricFamily("bagpipe_attachments", "Attachments in force", len(forwarding.attachments.stated))
-    yield GaugeMetricFamily("bagpipe_dataplane_connected", "1 while it can be programmed", programmer.connected)
-    records = GaugeMetricFamily("bagpipe_dataplane_records", "Records, by what became of them", labels=["state"])
-    for state, number in forwarding.tracker.counts().items():
-        records.add_metric([state], number)
-    yield records
-    yield CounterMetricFamily("bagpipe_dataplane_retries", "Refused records tried again", programmer.retries)
-    latency, buckets, seen = programmer.latency, [], 0
-    for bound, number in zip((*map(str, latency.bounds), "+Inf"), latency.counts, strict=True):
-        seen += number
-        buckets.append((bound, float(seen)))
-    name, text = "bagpipe_dataplane_apply_seconds", "From sending a batch of changes to its confirmation"
-    yield HistogramMetricFamily(name, text, buckets=buckets, sum_value=latency.total)
+    yield from _of_planes(forwarding.planes)
+
+
+def _of_planes(planes: Iterable[Plane]) -> Iterator[Metric]:
+    text = "1 while it can be programmed"
+    connected = GaugeMetricFamily("bagpipe_dataplane_connected", text, labels=["type"])
+    text = "Records, by what became of them"
+    records = GaugeMetricFamily("bagpipe_dataplane_records", text, labels=["type", "state"])
+    text = "Refused records tried again"
+    retries = CounterMetricFamily("bagpipe_dataplane_retries", text, labels=["type"])
+    text = "From sending a batch of changes to its confirmation"
+    latencies = HistogramMetricFamily("bagpipe_dataplane_apply_seconds", text, labels=["type"])
+    for plane in planes:
+        connected.add_metric([plane.name], plane.programmer.connected)
+        for state, number in plane.tracker.counts().items():
+            records.add_metric([plane.name, state], number)
+        retries.add_metric([plane.name], plane.programmer.retries)
+        latency, buckets, seen = plane.programmer.latency, [], 0
+        for bound, number in zip((*map(str, latency.bounds), "+Inf"), latency.counts, strict=True):
+            seen += number
+            buckets.append((bound, float(seen)))
+        latencies.add_metric([plane.name], buckets, latency.total)
+    yield from (connected, records, retries, latencies)
 
 
 def exposition(seen: Seen) -> tuple[bytes, str]:

@@ -12,6 +12,8 @@ from typing import Any
 
 from oslo_config import cfg, types
 
+from bagpipe.errors import LocalMisuse
+from bagpipe.identifiers import MacAddress
 from bagpipe.wire.family import CARRIED, NAMES, Family
 
 IPVPN = "DATAPLANE_DRIVER_IPVPN"
@@ -71,6 +73,20 @@ class _Address(types.ConfigType):
         if self.only_ipv4:
             return ipaddress.IPv4Address(value)
         return ipaddress.ip_address(value)
+
+    def _formatter(self, value: object) -> str:
+        return str(value)
+
+
+class _Mac(types.ConfigType):
+    def __init__(self) -> None:
+        super().__init__(type_name="MAC address")
+
+    def __call__(self, value: str) -> MacAddress:
+        try:
+            return MacAddress.from_text(value)
+        except LocalMisuse as error:
+            raise ValueError(str(error)) from error
 
     def _formatter(self, value: object) -> str:
         return str(value)
@@ -194,6 +210,15 @@ COMMON: list[cfg.Opt] = [
 ]
 
 _LOCAL = cfg.StrOpt("dataplane_local_address", help="Next hop of advertised routes: address or interface.")
+_OVSDB = cfg.StrOpt(
+    "ovsdb_connection", default="unix:/var/run/openvswitch/db.sock", help="Socket of the OVS database (ovs)."
+)
+_OVS_DIRECTORY = cfg.StrOpt(
+    "ovs_run_directory", default="/var/run/openvswitch", help="Where the bridges have their sockets (ovs)."
+)
+_KNOWN_SOURCES = cfg.BoolOpt(
+    "known_sources_only", default=True, help="Take tunnelled packets from known nodes only (ovs)."
+)
 _INTERFACE = cfg.StrOpt("mpls_interface", help="Interface for MPLS; *gre*, or none, for MPLS over GRE (ovs).")
 
 IPVPN_OPTIONS: list[cfg.Opt] = [
@@ -232,22 +257,42 @@ IPVPN_OPTIONS: list[cfg.Opt] = [
     ),
     cfg.IntOpt("hash_method_param", default=0, min=0, help="Parameter of the selection."),
     cfg.Opt("hash_fields", type=types.List(types.String()), default=[], help="Fields that are hashed."),
-    cfg.StrOpt("ovsdb_connection", default="unix:/var/run/openvswitch/db.sock", help="Socket of the OVS database."),
-    cfg.StrOpt("ovs_run_directory", default="/var/run/openvswitch", help="Where the bridges have their sockets."),
+    _OVSDB,
+    _OVS_DIRECTORY,
     cfg.PortOpt("vxlan_port", default=4789, min=1, help="UDP port of VXLAN, with vxlan_encap."),
     cfg.StrOpt(
         "vxlan_label_range",
         default="524288:1048575",
         help="Labels with vxlan_encap, MIN:MAX; no VNI of another VXLAN network on this host may be among them.",
     ),
-    cfg.BoolOpt("known_sources_only", default=True, help="Take tunnelled packets from known nodes only."),
+    cfg.Opt(
+        "carried_by",
+        type=types.List(types.String(choices=["vpn", "evpn"])),
+        default=["vpn"],
+        help="Routes of instances that do not say: vpn (VPN-IPv4, VPN-IPv6), evpn (type 5; needs vxlan_encap) or both.",
+    ),
+    cfg.Opt("router_mac", type=_Mac(), help="MAC of this node as a router (ovs); made of its address if not set."),
+    _KNOWN_SOURCES,
 ]
+
+
+def _flooding(name: str, text: str) -> cfg.Opt:
+    choices = [("flood", "sent to every node of the instance"), ("drop", "sent to none")]
+    return cfg.StrOpt(name, default="flood", choices=choices, ignore_case=True, help=text)
+
 
 EVPN_OPTIONS: list[cfg.Opt] = [
     cfg.Opt("dataplane_driver", type=_Driver("evpn"), default="dummy", help="dummy, ovs or linux."),
     _LOCAL,
-    cfg.PortOpt("vxlan_dst_port", default=4789, min=1, help="Destination port of VXLAN (linux)."),
-    cfg.StrOpt("ovs_bridge", default="br-tun", help="Neutron's tunnel bridge (ovs)."),
+    cfg.PortOpt("vxlan_dst_port", default=4789, min=1, help="UDP port of VXLAN."),
+    _flooding("unknown_unicast", "Frames to a MAC that no route names."),
+    _flooding("broadcast", "Broadcast and multicast frames."),
+    cfg.BoolOpt("suppress", default=True, help="Answer ARP and ND on behalf of other nodes' machines."),
+    cfg.IntOpt("underlay_mtu", min=1280, max=65535, help="MTU between nodes (linux); the interface's if not set."),
+    cfg.StrOpt("ovs_bridge", default="br-tun", help="Neutron's tunnel bridge, or one of its own (ovs)."),
+    _OVSDB,
+    _OVS_DIRECTORY,
+    _KNOWN_SOURCES,
 ]
 
 LOGGING: list[cfg.Opt] = [

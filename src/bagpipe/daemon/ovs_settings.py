@@ -44,6 +44,7 @@ def ovs_settings(settings: DataplaneSettings) -> OvsSettings:
         arp_responder=options["arp_responder"],
         interfaces_mtu=options["ovsbr_interfaces_mtu"],
         known_sources_only=options["known_sources_only"],
+        router_mac=options["router_mac"],
     )
 
 

@@ -17,7 +17,9 @@ from bagpipe.wire.message import MessageType
 
 if TYPE_CHECKING:  # the reflector has views, and no VPN instances
     from bagpipe.daemon.forwarding import Forwarding
+    from bagpipe.daemon.plane import Plane
 
+_PLANES = {"ipvpn": "dataplane", "evpn": "evpn_dataplane"}
 MOST_REFUSED = 100
 """Refused records that are told one by one."""
 ROW_FIELDS = tuple(entry.name for entry in fields(RouteRow))
@@ -117,29 +119,29 @@ def health_view(seen: Seen) -> dict[str, object]:
     """
     counts = seen.speaker.counts()
     down = [peer.name for peer in seen.speaker.peers.values() if peer.negotiated is None]
-    dataplane = {} if seen.forwarding is None else {"dataplane": dataplane_view(seen.forwarding)}
-    works = seen.forwarding is None or (seen.forwarding.programmer.connected and not seen.forwarding.tracker.refused)
+    planes = () if seen.forwarding is None else seen.forwarding.planes
+    dataplanes = {_PLANES[plane.name]: dataplane_view(plane) for plane in planes}
     return {
-        "status": "degraded" if down or not works else "ok",
+        "status": "degraded" if down or not all(plane.is_well for plane in planes) else "ok",
         "version": __version__,
         "uptime": round(time.time() - seen.started, 1),
         "peers": counts.peers,
         "established": counts.established,
         "down": down,
         "warnings_and_errors": seen.records.count,
-        **dataplane,
+        **dataplanes,
     }
 
 
-def dataplane_view(forwarding: Forwarding) -> dict[str, object]:
-    """What carries the VPNs: whether it can be programmed, how much of it is in effect, and what is refused."""
-    programmer, tracker = forwarding.programmer, forwarding.tracker
+def dataplane_view(plane: Plane) -> dict[str, object]:
+    """What carries the VPNs of a type: whether it can be programmed, how much is in effect, and what is refused."""
+    programmer, tracker = plane.programmer, plane.tracker
     refused = [
         {"record": str(key), "reason": refusal.reason, "tries": refusal.tries}
         for key, refusal in islice(tracker.refused.items(), MOST_REFUSED)
     ]
     return {
-        "driver": forwarding.driver.capabilities.name,
+        "driver": plane.driver.capabilities.name,
         "state": "connected" if programmer.connected else "unreachable",
         "why": programmer.why or None,
         "records": tracker.counts(),

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 
 from bagpipe.daemon.forwarding import Forwarding
 from bagpipe.daemon.pieces import Pieces
+from bagpipe.daemon.plane import Plane
 from bagpipe.vpn import views
-from bagpipe.vpn.explain import competition
+from bagpipe.vpn.evpn import views as evpn_views
+from bagpipe.vpn.evpn.evi import Evi
 from bagpipe.vpn.vrf import Vrf
 
 Plain = dict[str, object]
@@ -15,20 +17,36 @@ Plain = dict[str, object]
 
 def entries(forwarding: Forwarding) -> dict[str, Plain]:
     """``vpns/instances``: what each instance is listed with, by id."""
-    return {str(entry.pop("id")): entry for entry in views.instance_list(forwarding.instances)}
+    found: dict[str, Plain] = {}
+    for each in forwarding.vpns.all():
+        entry: Plain = {"name": each.name}
+        found[each.external_id] = entry | {"description": each.description} if each.description else entry
+    return found
+
+
+def instances_per_vni(forwarding: Forwarding) -> dict[str, Plain]:
+    """``vpns/instances_per_vni``."""
+    evis = forwarding.vpns.evpn.instances.values()
+    return {str(each.vni): {"name": each.name, "external_instance_id": each.external_id} for each in evis}
 
 
 def resource(forwarding: Forwarding, external_id: str) -> Plain:
     """``vpns/instances/<id>``; what is long is a resource of its own."""
-    instances = forwarding.instances
-    vrf = instances.instances[external_id]
+    found = forwarding.vpns.find(external_id)
+    if found is None:
+        raise LookupError(external_id)
+    return _evi(forwarding, found) if isinstance(found, Evi) else _vrf(forwarding, found)
+
+
+def _vrf(forwarding: Forwarding, vrf: Vrf) -> Plain:
+    instances = forwarding.vpns.ipvpn
     long: dict[str, Callable[[], object]] = {
         "ports": lambda: views.ports(instances, vrf),
         "received_routes": lambda: Pieces(_received(forwarding, vrf)),
         "best_routes": lambda: Pieces(_best(forwarding, vrf), as_object=True),
         "adv_routes": lambda: views.adv_routes(instances, vrf),
         "readvertised": lambda: views.readvertised(vrf),
-        "dataplane": lambda: dataplane_of(forwarding, vrf),
+        "dataplane": lambda: dataplane_of(forwarding.ipvpn, vrf.number),
         "logs": list,
     }
     return {**views.instance(instances, vrf), "internals": {"event queue length": 0, "subscriptions": []}, **long}
@@ -36,69 +54,82 @@ def resource(forwarding: Forwarding, external_id: str) -> Plain:
 
 def _received(forwarding: Forwarding, vrf: Vrf) -> Iterator[Plain | None]:
     for prefix in views.received_prefixes(vrf):
-        yield from views.received_routes(forwarding.instances, vrf, (prefix,)) or (None,)
+        yield from views.received_routes(forwarding.vpns.ipvpn, vrf, (prefix,)) or (None,)
 
 
 def _best(forwarding: Forwarding, vrf: Vrf) -> Iterator[Plain | None]:
     for prefix in vrf.prefixes():
-        yield views.best_routes(forwarding.instances, vrf, (prefix,)) or None
+        yield views.best_routes(forwarding.vpns.ipvpn, vrf, (prefix,)) or None
 
 
-def dataplane_of(forwarding: Forwarding, vrf: Vrf) -> Plain:
-    """What the dataplane should hold for an instance, and what of it is not in effect."""
+def _evi(forwarding: Forwarding, evi: Evi) -> Plain:
+    instances = forwarding.vpns.evpn
+    long: dict[str, Callable[[], object]] = {
+        "ports": lambda: evpn_views.ports(instances, evi),
+        "received_routes": lambda: Pieces(evpn_views.received_routes(instances, evi)),
+        "best_routes": lambda: Pieces(evpn_views.best_routes(instances, evi), as_object=True),
+        "adv_routes": lambda: evpn_views.adv_routes(instances, evi),
+        "dataplane": lambda: dataplane_of(forwarding.evpn, evi.number),
+        "logs": list,
+    }
+    told = evpn_views.instance(instances, evi)
+    return {**told, "internals": {"event queue length": 0, "subscriptions": []}, **long}
+
+
+def dataplane_of(plane: Plane, number: int) -> Plain:
+    """What a dataplane should hold for the instance of this number, and what of it is not in effect."""
     waiting = {}
     held = 0
-    for key, value in forwarding.tracker.desired.items():
-        if getattr(key, "instance", getattr(value, "instance", None)) != vrf.number:
+    for key, value in plane.tracker.desired.items():
+        if getattr(key, "instance", getattr(value, "instance", None)) != number:
             continue
         held += 1
-        reason = forwarding.programmer.reason(key)
+        reason = plane.programmer.reason(key)
         if reason is not None:
             waiting[str(key)] = reason
     return {"records": held, "not_in_effect": waiting}
 
 
 def dataplane(forwarding: Forwarding) -> Plain:
-    """``vpns/dataplane``: the driver, and the numbers that instances have in it."""
-    overview = {"name": forwarding.driver.capabilities.name, **forwarding.driver.overview()}
-    ids = {str(vrf.number): vrf.external_id for vrf in forwarding.instances.instances.values()}
-    return {"drivers": {"ipvpn": overview}, "ids": ids}
+    """``vpns/dataplane``: the drivers, and the numbers that instances have in them."""
+    drivers = {
+        plane.name: {"name": plane.driver.capabilities.name, **plane.driver.overview()} for plane in forwarding.planes
+    }
+    return {"drivers": drivers, "ids": {str(each.number): each.external_id for each in forwarding.vpns.all()}}
 
 
-def short(forwarding: Forwarding, vrf: Vrf) -> Plain:
+def short(forwarding: Forwarding, instance: Vrf | Evi) -> Plain:
     """An instance in the list of /v2."""
-    told = views.instance(forwarding.instances, vrf)
+    if isinstance(instance, Evi):
+        kind, told = "evpn", evpn_views.instance(forwarding.vpns.evpn, instance)
+    else:
+        kind, told = "ipvpn", views.instance(forwarding.vpns.ipvpn, instance)
     del told["ports"]
-    return {"id": vrf.external_id, "type": "ipvpn", **told}
+    return {"id": instance.external_id, "type": kind, **told}
 
 
-def whole(forwarding: Forwarding, vrf: Vrf) -> Plain:
+def whole(forwarding: Forwarding, instance: Vrf | Evi) -> Plain:
     """An instance of /v2 but for its routes."""
-    plugged = [
-        {"port_name": name, **views.endpoint(forwarding.instances, each)}
-        for name in sorted(vrf.plugged)
-        for each in vrf.plugged[name]
-    ]
-    return {**short(forwarding, vrf), "endpoints": plugged}
-
-
-def routes(forwarding: Forwarding, vrf: Vrf) -> Iterator[Plain | None]:
-    """Every prefix of an instance with all that competes for it; it may change while the caller takes its time."""
-    imports = forwarding.instances.imports
-    for prefix in vrf.prefixes():
-        found = competition(vrf, prefix, imports)
-        if not found:
-            yield None
-            continue
-        candidates = [
-            {
-                "route_distinguisher": one.route_distinguisher,
-                "peer": one.peer,
-                "next_hop": one.next_hop,
-                "local_pref": one.local_pref,
-                "used": one.used,
-                "reason": one.reason,
-            }
-            for one in found
+    if isinstance(instance, Evi):
+        plugged = [
+            {"port_name": name, **evpn_views.endpoint(forwarding.vpns.evpn, each)}
+            for name in sorted(instance.plugged)
+            for each in instance.plugged[name]
         ]
-        yield {"prefix": str(prefix), "candidates": candidates}
+    else:
+        plugged = [
+            {"port_name": name, **views.endpoint(forwarding.vpns.ipvpn, each)}
+            for name in sorted(instance.plugged)
+            for each in instance.plugged[name]
+        ]
+    return {**short(forwarding, instance), "endpoints": plugged}
+
+
+def routes(forwarding: Forwarding, instance: Vrf | Evi) -> Iterator[Plain | None]:
+    """Every prefix of a VRF, or MAC of an EVI, with all that competes for it; it may change while the caller takes its
+    time.
+    """
+    if isinstance(instance, Evi):
+        return evpn_views.macs(forwarding.vpns.evpn, instance)
+    ipvpn = forwarding.vpns.ipvpn
+    return (views.prefix_routes(ipvpn, instance, prefix) for prefix in instance.prefixes())

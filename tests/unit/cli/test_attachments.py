@@ -224,3 +224,34 @@ def test_an_audit_names_every_difference_and_fails_if_there_is_one(
         "4 records desired, 0 differences\n"
     )
     assert "503: the dataplane cannot be read: away" in err
+
+
+def test_an_audit_tells_what_is_of_others_apart_and_it_is_no_difference(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    foreign = [
+        {"kind": "flow", "order": "before", "text": "table=0,priority=40000"},
+        {"kind": "flow", "order": "after", "text": "table=0,priority=0"},
+        {"kind": "group", "order": "beside", "text": "group_id=7"},
+    ]
+    with answering({"GET /v2/audit": {"desired": 4, "differences": [], "foreign": foreign}}) as server:
+        assert run(monkeypatch, "--server", server.url, "audit") == 0
+        shown = capsys.readouterr().out
+        assert run(monkeypatch, "--server", server.url, "audit", "--all") == 0
+        everything = capsys.readouterr().out
+    before, after, beside = (
+        "before     table=0,priority=40000\n",
+        "after      table=0,priority=0\n",
+        "beside     group_id=7\n",
+    )
+    summary = "3 things of others are where the daemon's are: 1 may take packets before them, 1 after them\n"
+    assert shown == f"4 records desired, 0 differences\n\n{before}{beside}{summary}"
+    assert everything == f"4 records desired, 0 differences\n\n{before}{after}{beside}{summary}"
+
+
+def test_an_explanation_ends_with_what_of_others_may_come_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering({"GET /v2/explain": {**EXPLAINED, "warnings": ["a flow of others"]}}) as server:
+        assert run(monkeypatch, "--server", server.url, "explain", "net", "10.0.0.9") == 0
+    assert capsys.readouterr().out.endswith("\nWarning       a flow of others\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bagpipe.daemon.attach_v1 import read_attach
-from bagpipe.daemon.forwarding import Forwarding
+from bagpipe.daemon.forwarding import Carrier, Forwarding
 from bagpipe.daemon.journal import Journal
 from bagpipe.daemon.statements import Statement, statement_v1, statement_v2
 from bagpipe.dataplane.memory import MemoryDataplane
@@ -63,9 +63,12 @@ class Scene:
     def __init__(self, state: Path | None, driver: MemoryDataplane | None, reattach_timeout: float) -> None:
         self.driver = driver or MemoryDataplane()
         self.speaker = Speaker(SpeakerSettings(64512, OWN), jitter=lambda: 1.0)
-        settings = VpnSettings(64512, OWN, OWN, self.driver.capabilities)
+        self.evpn_driver = MemoryDataplane()
+        ipvpn, evpn = (
+            Carrier(each, VpnSettings(64512, OWN, OWN, each.capabilities)) for each in (self.driver, self.evpn_driver)
+        )
         journal = None if state is None else Journal.open(state)
-        self.forwarding = Forwarding(self.speaker, self.driver, settings, journal, reattach_timeout=reattach_timeout)
+        self.forwarding = Forwarding(self.speaker, ipvpn, evpn, journal, reattach_timeout=reattach_timeout)
         self.attachments = self.forwarding.attachments
         self.told: list[tuple[str, dict[str, object]]] = []
         self.forwarding.happenings.watchers.add(lambda kind, value: self.told.append((kind, value)))
@@ -85,11 +88,11 @@ class Scene:
 
     def outline(self) -> tuple[object, ...]:
         """All that a change could have touched."""
-        instances = self.forwarding.instances.instances
+        instances = self.forwarding.vpns.ipvpn.instances
         return (
             sorted(self.attachments.stated),
             sorted(map(str, self.attachments.reserved.values())),
-            sorted((str(key), str(value)) for key, value in self.forwarding.tracker.desired.items()),
+            sorted((str(key), str(value)) for key, value in self.forwarding.ipvpn.tracker.desired.items()),
             sorted(
                 (name, vrf.number, sorted(map(str, vrf.import_rts | vrf.export_rts))) for name, vrf in instances.items()
             ),

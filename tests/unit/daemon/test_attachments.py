@@ -58,7 +58,7 @@ def test_a_change_of_addresses_keeps_those_that_stay() -> None:
         assert await scene.put(second("a", 2, addresses=["10.0.0.3", "10.0.0.4"])) == {}
         prefixes = {text.split(":")[2].split()[0] for text in scene.announced()}
         assert prefixes == {"10.0.0.3/32", "10.0.0.4/32"}
-        assert [vrf.number for vrf in scene.forwarding.instances.instances.values()] == [1]
+        assert [vrf.number for vrf in scene.forwarding.vpns.ipvpn.instances.values()] == [1]
 
     play(story)
 
@@ -167,7 +167,9 @@ def test_a_restart_gives_each_endpoint_its_identifiers_again(tmp_path: Path) -> 
         return {str(place): str(one) for place, one in scene.attachments.reserved.items()}
 
     async def again(scene: Scene) -> dict[str, str]:
-        assert await scene.forwarding.programmer.wait_settled(list(scene.forwarding.tracker.desired), 2) == {}
+        assert (
+            await scene.forwarding.ipvpn.programmer.wait_settled(list(scene.forwarding.ipvpn.tracker.desired), 2) == {}
+        )
         assert len(scene.announced()) == 10
         return {str(place): str(one) for place, one in scene.attachments.reserved.items()}
 
@@ -183,7 +185,7 @@ def test_a_restart_has_the_route_targets_that_were_stated_last(tmp_path: Path) -
         await scene.put(first(2, export_rt=["64512:5"]))
 
     async def again(scene: Scene) -> list[str]:
-        return [str(target) for target in scene.forwarding.instances.instances["net1"].export_rts]
+        return [str(target) for target in scene.forwarding.vpns.ipvpn.instances["net1"].export_rts]
 
     play(fill, state=tmp_path)
     assert play(again, state=tmp_path) == ["64512:5"]

@@ -54,7 +54,10 @@ def test_the_program_says_in_one_line_what_it_did(tmp_path: Path, capsys: pytest
     file = tmp_path / "bgp.conf"
     file.write_text(BASE)
     assert main(["--config-file", str(file)]) == 0
-    assert capsys.readouterr().out == "bagpipe-bgp-cleanup: dataplane dummy: 0 things removed\n"
+    assert capsys.readouterr().out == (
+        "bagpipe-bgp-cleanup: IP VPN dataplane dummy: 0 things removed\n"
+        "bagpipe-bgp-cleanup: EVPN dataplane dummy: 0 things removed\n"
+    )
     assert main(["--config-file", str(tmp_path / "none")]) == 1
     assert capsys.readouterr().err.startswith("bagpipe-bgp-cleanup: ")
 
@@ -70,8 +73,8 @@ def test_without_open_vswitch_the_program_says_in_one_line_why_it_could_not(
     )
     assert cleanup.main(["--config-file", str(file)]) == 1
     told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.splitlines()[-1].startswith("bagpipe-bgp-cleanup: ")
+    assert told.out == "bagpipe-bgp-cleanup: EVPN dataplane dummy: 0 things removed\n"
+    assert told.err.splitlines()[-1].startswith("bagpipe-bgp-cleanup: IP VPN dataplane ovs: ")
 
 
 def test_the_options_of_open_vswitch_reach_its_driver(tmp_path: Path) -> None:

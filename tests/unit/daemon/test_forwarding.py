@@ -69,9 +69,9 @@ def test_a_dataplane_that_comes_back_empty_is_filled_and_the_routes_stay_announc
         scene.driver.regain()
         await until(lambda: scene.driver.held == held)
         assert scene.announced() == announced
-        states = [value for kind, value in scene.told if kind == "dataplane"]
-        assert {"state": "unreachable", "why": "the switch has ended"} in states
-        assert states[-1] == {"state": "connected", "why": None}
+        states = [value for kind, value in scene.told if kind == "dataplane" and value["plane"] == "ipvpn"]
+        assert {"plane": "ipvpn", "state": "unreachable", "why": "the switch has ended"} in states
+        assert states[-1] == {"plane": "ipvpn", "state": "connected", "why": None}
 
     play(story)
 
@@ -79,7 +79,7 @@ def test_a_dataplane_that_comes_back_empty_is_filled_and_the_routes_stay_announc
 def test_what_an_endpoint_needs_is_removed_while_the_dataplane_is_away() -> None:
     async def story(scene: Scene) -> None:
         await scene.put(first(2), first(3))
-        await until(lambda: scene.forwarding.programmer.swept)
+        await until(lambda: scene.forwarding.ipvpn.programmer.swept)
         scene.driver.lose("away")
         await scene.remove(first(2).id)
         scene.driver.regain()
@@ -130,7 +130,7 @@ def test_a_removal_that_was_not_confirmed_survives_a_restart_and_is_done_before_
         # when the dataplane comes, then it goes with no wait for what else may be left over
         driver.regain()
         await until(lambda: len(driver.held) == 3)
-        assert not scene.forwarding.programmer.swept
+        assert not scene.forwarding.ipvpn.programmer.swept
         await until(lambda: not scene.attachments.departures)
 
     async def gone(scene: Scene) -> None:
@@ -157,7 +157,7 @@ def test_what_took_the_place_of_something_that_is_leaving_has_it_after_a_restart
         driver.regain()
         await until(lambda: len(scene.announced()) == 2 and not scene.attachments.departures)
         assert {key.instance for key in driver.held.values() if isinstance(key, Delivery)} == {
-            vrf.number for vrf in scene.forwarding.instances.instances.values()
+            vrf.number for vrf in scene.forwarding.vpns.ipvpn.instances.values()
         }
 
     play(story, driver=driver, state=tmp_path)
@@ -211,7 +211,7 @@ def test_a_restart_leaves_what_the_dataplane_holds_untouched(tmp_path: Path) -> 
         await scene.put(*(first(number) for number in range(2, 12)))
 
     async def again(scene: Scene) -> None:
-        await until(lambda: scene.forwarding.programmer.swept)
+        await until(lambda: scene.forwarding.ipvpn.programmer.swept)
         assert len(scene.announced()) == 10
 
     play(fill, state=tmp_path, driver=driver)
