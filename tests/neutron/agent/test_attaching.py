@@ -184,9 +184,23 @@ def test_a_leak_does_not_announce_addresses_that_are_not_to_be_announced() -> No
 
 def test_routes_of_an_l2_association_are_left_out() -> None:
     association = own(LAN, prefixes=(PrefixRoute("40.0.0.0/24"),), leaks=(LeakRoute(LAN),))
-    assert [each.instance_id for each in attachments(port(), view(), [association], SITE)] == [
-        f"evpn_{NETWORK}_port_{PORT}"
-    ]
+    found = only(attachments(port(), view(bridged=(LAN,)), [association], SITE))
+    assert (found.instance_id, found.addresses) == (f"evpn_{NETWORK}", ("10.0.0.2/32",))
+
+
+def test_a_port_in_an_l2_vpn_of_its_own_is_in_the_instance_of_its_network_and_announced_as_it_asks() -> None:
+    other = replace(LAN, id=uuid(0xE4), import_rts=frozenset({"64512:32"}), export_rts=frozenset({"64512:33"}), vni=80)
+    network = view(IN_LAN, bridged=(other,))
+    mine = only(attachments(port(), network, [own(other)], SITE))
+    sibling = only(attachments(port(uuid(8), SIBLING_MAC, "10.0.0.3"), network, (), SITE))
+    silent = only(attachments(port(), view(bridged=(other,)), [own(other, advertise_fixed_ips=False)], SITE))
+    assert {each.instance_id for each in (mine, sibling, silent)} == {f"evpn_{NETWORK}"}
+    assert mine.import_rts == sibling.import_rts == frozenset({"64512:31", "64512:32"})
+    assert mine.export_rts == sibling.export_rts == frozenset({"64512:31"})
+    assert mine.vni == sibling.vni
+    assert mine.own_export_rts == frozenset({"64512:31", "64512:33"})
+    assert sibling.own_export_rts is None
+    assert (silent.export_rts, silent.own_export_rts, silent.direction) == (frozenset(), None, "both")
 
 
 @pytest.mark.parametrize("off", [{"admin_up": False}, {"active": False}])

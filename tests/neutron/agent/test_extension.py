@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.neutron.agent.world import (
     FOUR,
     IN_LAN,
     IN_RED,
+    LAN,
     MAC,
     NETWORK,
     PORT,
@@ -26,6 +28,7 @@ from tests.neutron.agent.world import (
     own,
     port,
     port_association,
+    uuid,
 )
 from tests.system.openvswitch import OpenVSwitch
 
@@ -161,6 +164,26 @@ def test_an_end_that_is_told_before_it_is_in_the_database_stays_an_end(stage: St
     time.sleep(1)
     # then the answer is not believed
     assert stage.attachments(PORT) == []
+
+
+def test_what_a_port_hears_of_an_l2_vpn_its_siblings_are_told_to_import_too_while_it_is_there(stage: Staged) -> None:
+    # given two ports of a network that is in an L2 VPN
+    far = replace(LAN, id=uuid(0xE4), import_rts=frozenset({"64512:32"}), export_rts=frozenset())
+    stage.has(NET, [net_association(IN_LAN, FOUR)])
+    stage.handle_port(details(port()), 7)
+    stage.handle_port(details(port(SIBLING, SIBLING_MAC, "10.0.0.3")), 8)
+    assert stage.settle(), stage.log()
+    before = stage.attachments(SIBLING)[0]["import_rts"]
+    # when one of them is associated with another by itself, then the one broadcast domain imports for both
+    stage.has(PORT_KIND, [port_association(own(far), FOUR)])
+    stage.push(PORT_KIND, [port_association(own(far), FOUR)], "created")
+    assert stage.settle(), stage.log()
+    both = sorted([*before, "64512:32"])
+    assert [sorted(stage.attachments(each)[0]["import_rts"]) for each in (PORT, SIBLING)] == [both, both]
+    # and when it goes, its sibling's is as before
+    stage.delete_port(PORT)
+    assert stage.settle(), stage.log()
+    assert stage.attachments(SIBLING)[0]["import_rts"] == before
 
 
 def test_what_is_on_the_bridge_is_told_to_the_link_after_a_start(stage: Staged) -> None:

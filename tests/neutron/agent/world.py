@@ -53,8 +53,10 @@ def port(port_id: str = PORT, mac: str = MAC, address: str = "10.0.0.2", **more:
     return Port(port_id, given.pop("network_id", NETWORK), mac, **given)
 
 
-def view(*associations: NetworkAssociation, subnets: tuple[Subnet, ...] = (FOUR,)) -> NetworkView:
-    return NetworkView(NETWORK, associations, subnets)
+def view(
+    *associations: NetworkAssociation, subnets: tuple[Subnet, ...] = (FOUR,), bridged: tuple[Vpn, ...] = ()
+) -> NetworkView:
+    return NetworkView(NETWORK, associations, subnets, bridged)
 
 
 def own(vpn: Vpn, number: int = 0xF1, **more: Any) -> PortAssociation:

@@ -145,6 +145,15 @@ class Associations:
             network_id for network_id, network in self._networks.items() if association_id in network.associations
         )
 
+    def concerned(self, port_id: str) -> frozenset[str]:
+        """The ports whose attachments follow from what is known of this one: itself, or where it is in an L2 VPN by an
+        association of its own all of its network.
+        """
+        member = self._members.get(port_id)
+        if member is not None and any(each.vpn.type == VpnType.L2 for each in member.own.values()):
+            return self.ports_of(member.port.network_id)
+        return frozenset([port_id])
+
     def port_network(self, port_id: str) -> str | None:
         """The network of a port of this host."""
         member = self._members.get(port_id)
@@ -162,7 +171,7 @@ class Associations:
         network = self._networks[member.port.network_id]
         if not network.is_known:
             return None
-        view = _view(member.port.network_id, network)
+        view = self._view(member.port.network_id, network)
         return attaching.attachments(member.port, view, member.own.values(), self.site, with_pairs=self.with_pairs)
 
     def redirects(self, network_id: str) -> frozenset[Redirect] | None:
@@ -176,7 +185,7 @@ class Associations:
         if not isinstance(self.site, OpenVSwitchSite) or not network.is_known:
             return None
         as_a_whole = any(each.vpn.type == VpnType.L3 for each in network.associations.values())
-        view = _view(network_id, network)
+        view = self._view(network_id, network)
         members: dict[tuple[int, bool], list[Port]] = {}
         for port_id in network.ports:
             member = self._members[port_id]
@@ -214,7 +223,13 @@ class Associations:
         if not network.ports:
             del self._networks[port.network_id]
 
-
-def _view(network_id: str, network: _Network) -> NetworkView:
-    associations = tuple(sorted(network.associations.values(), key=lambda each: each.id))
-    return NetworkView(network_id, associations, network.subnets)
+    def _view(self, network_id: str, network: _Network) -> NetworkView:
+        associations = tuple(sorted(network.associations.values(), key=lambda each: each.id))
+        bridged = {
+            each.vpn.id: each.vpn
+            for port_id in network.ports
+            if self._members[port_id].port.wanted
+            for each in self._members[port_id].own.values()
+            if each.vpn.type == VpnType.L2
+        }
+        return NetworkView(network_id, associations, network.subnets, tuple(bridged[key] for key in sorted(bridged)))

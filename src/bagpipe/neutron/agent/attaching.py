@@ -6,7 +6,9 @@ Which instances a port is in:
   Every port of the network shares them.
 * ``ipvpn_<network>_port_<port>`` instead, where associations of the port itself make its route targets others than the
   network's: route targets belong to an instance, and a sibling's must not change. Such an instance takes only frames
-  from the port's MAC, so that it can share the port's VLAN with others.
+  from the port's MAC, so that it can share the port's VLAN with others. An EVPN instance is the broadcast domain that
+  all ports of the network are in, so it is one: it imports what one of them has to hear, and what a port announces is
+  said of the port where it is not what the network's VPNs announce.
 * ``ipvpn_portassoc_<association>_prefix_<prefix>`` for each prefix route and
   ``ipvpn_portassoc_<association>_bgpvpn_<vpn>`` for each leak, in direction to the port.
 
@@ -47,11 +49,14 @@ _LINUX_NAME: Final = 11  # how much of an identifier stands in the name of a tap
 
 @dataclass(frozen=True, slots=True)
 class NetworkView:
-    """What is known of a network: the VPNs that it is in, and its subnets, IPv4 first."""
+    """What is known of a network: the VPNs that it is in, its subnets, IPv4 first, and the L2 VPNs that ports of it on
+    this host are in by associations of their own.
+    """
 
     id: str
     associations: tuple[NetworkAssociation, ...] = ()
     subnets: tuple[Subnet, ...] = ()
+    bridged: tuple[Vpn, ...] = ()
 
     @property
     def gateways(self) -> tuple[str, ...]:
@@ -85,8 +90,8 @@ def attachments(
     mine = sorted(own, key=lambda association: association.id)
     addresses = _addresses(port, with_pairs)
     found: list[Attachment] = []
-    for kind in (VpnType.L2, VpnType.L3):
-        found += _of_type(kind, port, network, [each for each in mine if each.vpn.type == kind], site, addresses)
+    found += _bridged(port, network, [each for each in mine if each.vpn.type == VpnType.L2], site, addresses)
+    found += _routed(port, network, [each for each in mine if each.vpn.type == VpnType.L3], site, addresses)
     for association in mine:
         if association.vpn.type == VpnType.L3:
             found += _routes(association, port, network, site)
@@ -104,25 +109,56 @@ def macs(port: Port, *, with_pairs: bool) -> tuple[str, ...]:
     return tuple(_addresses(port, with_pairs))
 
 
-def _of_type(
-    kind: VpnType,
+def _bridged(
     port: Port,
     network: NetworkView,
     own: Sequence[PortAssociation],
     site: Site,
     addresses: Mapping[str, tuple[str, ...]],
 ) -> Iterator[Attachment]:
-    shared = [each.vpn for each in network.associations if each.vpn.type == kind]
+    shared = [each.vpn for each in network.associations if each.vpn.type == VpnType.L2]
+    if not shared and not own:
+        return
+    vpns = [*shared, *network.bridged]
+    announced = [*shared, *(each.vpn for each in own if each.advertise_fixed_ips)]
+    targets, mine = _targets(vpns, shared), _targets((), announced).exports
+    stated = replace(
+        _base(port, network, site, VpnType.L2),
+        instance_id=f"evpn_{network.id}",
+        import_rts=targets.imports,
+        export_rts=targets.exports,
+        own_export_rts=None if mine == targets.exports else mine,
+        local_pref=max((vpn.local_pref for vpn in announced if vpn.local_pref is not None), default=None),
+        route_distinguisher=_distinguisher(vpns),
+        vni=_vni(port, vpns),
+        instance_description=_described(VpnType.L2, network),
+    )
+    for mac, held in addresses.items():
+        yield replace(stated, mac=mac, addresses=held)
+
+
+def _described(kind: VpnType, network: NetworkView, port: Port | None = None) -> str:
+    gateway = f" ({network.gateways[0]})" if network.gateways else ""
+    alone = "" if port is None else f", port {port.id}"
+    return f"BGPVPN {_KINDS[kind]} associations for net {network.id}{alone}{gateway}"
+
+
+def _routed(
+    port: Port,
+    network: NetworkView,
+    own: Sequence[PortAssociation],
+    site: Site,
+    addresses: Mapping[str, tuple[str, ...]],
+) -> Iterator[Attachment]:
+    shared = [each.vpn for each in network.associations if each.vpn.type == VpnType.L3]
     announced = [*shared, *(each.vpn for each in own if each.advertise_fixed_ips)]
     if not shared and not own:
         return
     common = _targets(shared, shared)
     targets = _targets([*shared, *(each.vpn for each in own)], announced)
     alone = not shared or targets != common
-    base = _base(port, network, site, kind)
-    instance_id = f"{_KINDS[kind]}_{network.id}"
-    described = f"BGPVPN {_KINDS[kind]} associations for net {network.id}"
-    gateway = f" ({network.gateways[0]})" if network.gateways else ""
+    base = _base(port, network, site, VpnType.L3)
+    instance_id = f"ipvpn_{network.id}"
     stated = replace(
         base,
         instance_id=f"{instance_id}_port_{port.id}" if alone else instance_id,
@@ -132,14 +168,13 @@ def _of_type(
         direction="both" if announced else "from-port",
         local_pref=max((vpn.local_pref for vpn in announced if vpn.local_pref is not None), default=None),
         route_distinguisher=_distinguisher(shared if not alone else [*shared, *(each.vpn for each in own)]),
-        vni=_vni(port, [*shared, *(each.vpn for each in own)]) if kind == VpnType.L2 else None,
-        instance_description=f"{described}, port {port.id}{gateway}" if alone else f"{described}{gateway}",
+        instance_description=_described(VpnType.L3, network, port if alone else None),
     )
     for mac, held in addresses.items():
-        if not held and kind == VpnType.L3:
+        if not held:
             continue
         local_port = base.local_port
-        if alone and kind == VpnType.L3 and isinstance(site, OpenVSwitchSite):
+        if alone and isinstance(site, OpenVSwitchSite):
             local_port = replace(local_port, source_mac=mac)
         yield replace(stated, mac=mac, addresses=held, local_port=local_port)
 

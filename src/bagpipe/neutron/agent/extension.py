@@ -147,12 +147,12 @@ class BagpipeBgpvpnAgentExtension(l2_extension.L2AgentExtension):
             return
         port = self._read(data)
         with self._lock:
-            before = self._known.port_network(port_id)
+            before, concerned = self._known.port_network(port_id), self._known.concerned(port_id)
             self._known.port_is(port)
             if self._recency.ask_network(port.network_id, FRESH, time.monotonic()):
                 self.puller.ask_network(port.network_id)
             self.puller.ask_port(port_id)
-            self._state([port_id], {port.network_id, before})
+            self._state(concerned | self._known.concerned(port_id), {port.network_id, before})
 
     @_never_raising
     def delete_port(self, context: Any, data: Mapping[str, Any]) -> None:
@@ -215,7 +215,7 @@ class BagpipeBgpvpnAgentExtension(l2_extension.L2AgentExtension):
             if active != port.active:
                 LOG.info("Port %s has become active %s.", told.id, "here" if active else "on another host")
                 self._known.port_is(dataclasses.replace(port, active=active))
-                self._state([told.id], {port.network_id})
+                self._state(self._known.concerned(told.id), {port.network_id})
 
     # ------------------------------------------------------------------ what the programmer asks and tells
 
@@ -260,6 +260,7 @@ class BagpipeBgpvpnAgentExtension(l2_extension.L2AgentExtension):
 
     def _forget(self, port_id: str) -> None:
         with self._lock:
+            siblings = self._known.concerned(port_id) - {port_id}
             port = self._known.port_gone(port_id)
             self.puller.withdraw_port(port_id)
             self.link.forget_port(port_id)
@@ -268,7 +269,7 @@ class BagpipeBgpvpnAgentExtension(l2_extension.L2AgentExtension):
                 if port.network_id not in self._known.networks:
                     self.puller.withdraw_network(port.network_id)
                     self._recency.forget_network(port.network_id)
-                self._state([], {port.network_id})
+                self._state(siblings, {port.network_id})
 
     def _networks_pushed(
         self, given: Any, networks: Mapping[str, Any], is_end: bool, is_doubtful: bool, now: float
@@ -331,11 +332,13 @@ class BagpipeBgpvpnAgentExtension(l2_extension.L2AgentExtension):
         if len(believed) < len(answer.associations):
             self.puller.ask_port(port_id, self._recency.MEMORY)
         subnets = next((reading.subnets(each.subnets) for each in believed if each.subnets), ())
+        concerned = self._known.concerned(port_id)
         self._known.port_answer(port_id, [reading.port_association(each) for each in believed], subnets)
         network_id = self._known.port_network(port_id)
         if network_id is not None:
             # An association of the port may have told of the gateways of its network.
-            self._state(self._known.ports_of(network_id) if subnets else [port_id], {network_id})
+            concerned |= self._known.concerned(port_id)
+            self._state(self._known.ports_of(network_id) if subnets else concerned, {network_id})
 
     def _state_networks(self, networks: Iterable[str]) -> None:
         held = set(networks)

@@ -52,7 +52,8 @@ class Attachment:
     ``instance_id`` is ``ipvpn_<network>`` and the like. ``addresses`` are "10.0.0.2/32", "2001:db8::2/128", or a prefix
     "40.0.0.0/24" together with ``advertise_subnet``. ``gateways``: addresses of the subnets' gateways, IPv4 first.
     ``direction``: "both", "to-port" or "from-port". ``local_pref`` None: what the daemon takes by default.
-    Route targets, fallback, readvertise and the instance's description hold for the whole instance.
+    Route targets, fallback, readvertise and the instance's description hold for the whole instance; of an EVPN instance
+    ``own_export_rts`` (None: those of the instance) are what this MAC is announced with.
 
     ``shared_instance_id``: for an instance of one port alone (``local_port.source_mac``), what a daemon has in its
     place that cannot tell the ports of a VLAN apart, ``ipvpn_<network>``. None: what ``instance_id`` begins with, up
@@ -79,6 +80,7 @@ class Attachment:
     instance_description: str = ""
     shared_instance_id: str | None = None
     route_distinguisher: str | None = None
+    own_export_rts: frozenset[str] | None = None
 
     @property
     def name(self) -> str:

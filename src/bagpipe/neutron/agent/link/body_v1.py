@@ -84,6 +84,12 @@ def _joined(attachments: Sequence[Attachment], losses: dict[str, None]) -> Itera
                     " network there, those of the port attached last"
                     f" (the first: port {one.port_id} in {kept.instance_id})"
                 )
+        if one.own_export_rts is not None:
+            kept = replace(kept, export_rts=one.export_rts | one.own_export_rts)
+            losses.setdefault(
+                "the daemon announces all ports of an EVPN instance alike: export route targets of a port hold for the"
+                f" whole network there (the first: port {one.port_id} in {kept.instance_id})"
+            )
         key = (kept.type, kept.instance_id, kept.mac.lower())
         joined[key] = _both(joined[key], kept) if key in joined else kept
     return joined.values()

@@ -30,6 +30,8 @@ def body(one: Attachment) -> Body:
         told["advertise_subnet"] = True
     if one.local_pref is not None:
         told["local_pref"] = one.local_pref
+    if one.own_export_rts is not None:
+        told["export_rts"] = sorted(one.own_export_rts)
     if one.description:
         told["description"] = dict(one.description)
     return told
@@ -44,13 +46,14 @@ def _instance(one: Attachment) -> dict[str, object]:
     }
     if one.instance_description:
         told["description"] = one.instance_description
-    if one.vni is not None:
-        told["vni"] = one.vni
+    if one.type == "evpn":
+        told["vni"], told["bridge"] = one.vni, one.local_port.linuxbr
     if one.route_distinguisher is not None:
         told[RD] = one.route_distinguisher
     # Null ends what was told of the instance before; what is left out would stay.
-    told["fallback"] = None if one.fallback is None else _fallback(one.fallback)
-    told["readvertise"] = None if one.readvertise is None else _readvertise(one.readvertise)
+    if one.type == "ipvpn":
+        told["fallback"] = None if one.fallback is None else _fallback(one.fallback)
+        told["readvertise"] = None if one.readvertise is None else _readvertise(one.readvertise)
     return told
 
 
