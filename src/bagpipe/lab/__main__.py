@@ -35,7 +35,7 @@ def show() -> None:
 
 
 def play(name: str) -> None:
-    """Play one scenario on the running cloud, or ``all``, or ``list`` them. Raises LabFault."""
+    """Play one scenario on the running cloud, or ``all`` that fit it, or ``list`` them. Raises LabFault."""
     chosen = [one for one in ALL if name in {"all", one.name}]
     if name == "list":
         for one in ALL:
@@ -46,7 +46,8 @@ def play(name: str) -> None:
         cloud = running()
         try:
             for one in chosen:
-                one.run(cloud)
+                if name != "all" or one.fits(cloud):
+                    one.run(cloud)
         except OSError as error:
             raise LabFault(f"Neutron's API does not answer: {error}; `make lab` starts it") from error
 
@@ -75,7 +76,7 @@ def enter(name: str) -> int:
 
 def _choice(asked: argparse.Namespace) -> Choice:
     agents, daemons = (_per_host(text) for text in (asked.agents, asked.daemons))
-    hosts = {name: Kinds(agents[n], daemons[n], asked.firewall) for n, name in enumerate(COMPUTES)}
+    hosts = {name: Kinds(agents[n], daemons[n], asked.firewall, asked.distributed) for n, name in enumerate(COMPUTES)}
     return Choice(asked.driver, asked.reflector, hosts)
 
 
@@ -105,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--daemons", type=_kinds("ours", "reference"), default="ours", metavar="KIND[,KIND]",
                     help="ours or reference (networking-bagpipe 20.0.0), for both hosts or for each")  # fmt: skip
     up.add_argument("--firewall", choices=["openvswitch", "noop"], default="openvswitch", help="of Neutron's agents")
+    up.add_argument("--distributed", action="store_true", help="Neutron's L3 agents too, for distributed routers")
     verbs.add_parser("bgp", help="a reflector, two speakers and a router: BGP alone")
     speaker = verbs.add_parser("speaker", help="two compute hosts on Open vSwitch, four machines in two VPNs")
     speaker.add_argument("--encapsulation", choices=list(ENCAPSULATIONS), default="mpls", help="between the hosts")

@@ -14,13 +14,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bagpipe.lab.cloud_host import AGENT, CloudHost, Kinds, http_get
+from bagpipe.lab.cloud_host import AGENT, PHYSICAL, CloudHost, Kinds, http_get
 from bagpipe.lab.compute import PROGRAMS as SWITCH_PROGRAMS
 from bagpipe.lab.compute import UNDERLAY_MTU, UPLINK, Compute
 from bagpipe.lab.controller import PROGRAMS as CONTROLLER_PROGRAMS
 from bagpipe.lab.controller import SERVICES, Controller
 from bagpipe.lab.edge import Edge
 from bagpipe.lab.hosts import STATE, Host, LabFault, join
+from bagpipe.lab.l3_agent import L3_AGENT, L3_PROGRAMS
 from bagpipe.lab.neutron_api import NeutronApi
 from bagpipe.lab.offload import checksums_in_software
 from bagpipe.lab.programs import installed
@@ -29,7 +30,7 @@ from bagpipe.lab.telling import wait_for
 
 AS = 64512
 CONTROLLER, REFLECTOR, FABRIC = Host("controller"), Host("reflector"), Host("fabric")
-MANAGEMENT, UNDERLAY = "management", "underlay"
+MANAGEMENT, UNDERLAY, VLANS = "management", "underlay", "vlans"
 CONTROLLER_ADDRESS = "10.97.0.1"
 UNDERLAY_NETWORK = "10.98.0.0/24"
 REFLECTOR_ADDRESS = "10.98.0.254"
@@ -89,12 +90,13 @@ class Cloud:
 
     def build(self) -> None:
         """Make hosts and networks. Raises LabFault."""
-        installed(*SWITCH_PROGRAMS, *CONTROLLER_PROGRAMS, "gobgpd", "gobgp", "sysctl", "ss")
+        routers = L3_PROGRAMS if any(one.kinds.distributed for one in self.hosts.values()) else ()
+        installed(*SWITCH_PROGRAMS, *CONTROLLER_PROGRAMS, *routers, "gobgpd", "gobgp", "sysctl", "ss")
         self.controller.configure()
         self.choice.write()
         for host in (FABRIC, REFLECTOR, CONTROLLER, EDGE.host, *(one.host for one in self.hosts.values())):
             host.create()
-        for network in (MANAGEMENT, UNDERLAY):
+        for network in (MANAGEMENT, UNDERLAY, VLANS):
             FABRIC.ip("link", "add", network, "type", "bridge")
             FABRIC.ip("link", "set", network, "up")
         self._cable(CONTROLLER, "eth0", MANAGEMENT, f"{CONTROLLER_ADDRESS}/24")
@@ -103,6 +105,7 @@ class Cloud:
         for name, one in self.hosts.items():
             self._cable(one.host, "eth0", MANAGEMENT, f"{COMPUTES[name][0]}/24")
             self._cable(one.host, UPLINK, UNDERLAY)
+            self._cable(one.host, PHYSICAL, VLANS)
 
     def start(self, tell: Any = print) -> None:
         """Start every program, those that need not wait for each other at once. Raises LabFault.
@@ -129,16 +132,26 @@ class Cloud:
             for one in self.hosts.values():
                 wait_for(one.daemon_is_ready, f"the BGP session of {one.name}", 0.1)
             tell("The daemons have their BGP sessions with the reflector.")
-            wait_for(self.agents_are_alive, f"the agents; their logs are {STATE}/compute*/{AGENT}.log", 0.2, 90)
+            self._wait_for_agents(AGENT, list(self.hosts.values()))
             tell("Both agents have reported to Neutron.")
+            # What an L3 agent asks before Neutron listens is lost, and it waits half a minute for the answer.
+            if routers := [one for one in self.hosts.values() if one.kinds.distributed]:
+                for one in routers:
+                    one.start_router_agent()
+                self._wait_for_agents(L3_AGENT, routers)
+                tell("The L3 agents have reported too.")
 
-    def agents_are_alive(self) -> bool:
-        """Whether each agent runs and has reported. Raises LabFault where one has ended."""
-        for one in self.hosts.values():
-            if one.host.process_of(AGENT) is None:
-                raise LabFault(f"the agent of {one.name} has ended; its log is {one.host.directory}/{AGENT}.log")
-        agents = self.api.get("agents")
-        return {agent["host"] for agent in agents if agent["alive"]} >= set(self.hosts)
+    def _wait_for_agents(self, name: str, hosts: list[CloudHost]) -> None:
+        """Wait until these agents have reported. Raises LabFault, at once where one has ended."""
+
+        def are_alive() -> bool:
+            for one in hosts:
+                if one.host.process_of(name) is None:
+                    raise LabFault(f"{name} of {one.name} has ended; its log is {one.host.directory}/{name}.log")
+            alive = {agent["host"] for agent in self.api.get("agents") if agent["alive"] and agent["binary"] == name}
+            return alive >= {one.name for one in hosts}
+
+        wait_for(are_alive, f"the agents; their logs are {STATE}/compute*/{name}.log", 0.2, 90)
 
     def routes_at_reflector(self, target: str | None = None) -> list[dict[str, Any]]:
         """What our reflector holds, with a route target. Raises LabFault where the reflector is another."""

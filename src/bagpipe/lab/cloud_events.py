@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from bagpipe.lab.cloud import BACKBONE_TARGET, EDGE
-from bagpipe.lab.cloud_host import AGENT, ANYCAST_MAC, INTEGRATION, TUNNEL, CloudHost, Vm
+from bagpipe.lab.cloud_host import AGENT, ANYCAST_MAC, FALLBACK_MAC, INTEGRATION, TUNNEL, CloudHost, Vm
 from bagpipe.lab.cloud_scenarios import SITE
 from bagpipe.lab.compute import BRIDGE
 from bagpipe.lab.plain_router import plain_router
@@ -157,7 +157,7 @@ def _vpn_flows(host: CloudHost) -> list[str]:
     for bridge in (TUNNEL, INTEGRATION):
         for line in host.flows(bridge):
             words = [word for word in line.split(", ") if not word.startswith("cookie")]
-            if ANYCAST_MAC in line or "00:00:5e:2a:10:00" in line:
+            if ANYCAST_MAC in line or FALLBACK_MAC in line:
                 found.append(f"{bridge} {' '.join(words)}")
     return sorted(found)
 

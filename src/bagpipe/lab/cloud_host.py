@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,12 +23,18 @@ from typing import Any
 from bagpipe.lab.compute import BRIDGE, MACHINE_INTERFACE, UPLINK, Compute
 from bagpipe.lab.controller import OURS, REFERENCE, program_of
 from bagpipe.lab.hosts import Host, LabFault, join
+from bagpipe.lab.l3_agent import L3_AGENT, configuration
 from bagpipe.lab.offload import checksums_in_software
 from bagpipe.lab.programs import program, succeeds
 from bagpipe.lab.telling import wait_for
 
+FALLBACK_MAC = "00:00:5e:2a:10:00"
+"""The source of what goes back to a network's router."""
 INTEGRATION = "br-int"
 TUNNEL = "br-tun"
+PHYSICAL = "physnet1"
+"""The physical network of VLANs by the name that Neutron has for it, and the interface that leads there."""
+_PROVIDER = f"br-{PHYSICAL}"
 API_PORT = 8082
 AGENT = "neutron-openvswitch-agent"
 REFERENCE_DAEMON = Path(os.environ.get("BAGPIPE_REFERENCE_VENV", Path.cwd() / ".venv-reference"))
@@ -49,6 +56,7 @@ lock_path = {directory}/lock
 [ovs]
 datapath_type = netdev
 local_ip = {address}
+bridge_mappings = {physical}
 ovsdb_connection = tcp:127.0.0.1:6640
 of_listen_address = 127.0.0.1
 
@@ -56,6 +64,7 @@ of_listen_address = 127.0.0.1
 tunnel_types = vxlan
 l2_population = True
 arp_responder = True
+enable_distributed_routing = {distributed}
 extensions = {extensions}
 root_helper = env
 polling_interval = 1
@@ -87,7 +96,10 @@ ovsdb_connection = unix:{ovs}/db.sock
 ovs_run_directory = {ovs}
 
 [DATAPLANE_DRIVER_EVPN]
-dataplane_driver = dummy
+dataplane_driver = ovs
+ovs_bridge = {tunnel}
+ovsdb_connection = unix:{ovs}/db.sock
+ovs_run_directory = {ovs}
 """
 
 _REFERENCE_DAEMON = """\
@@ -152,11 +164,15 @@ def http_get(host: Host, path: str, port: int = API_PORT) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
-    """Whose programs a compute host runs, each ``ours`` or ``reference``; ``agent`` can be ``plain``: no extension."""
+    """Whose programs a compute host runs, each ``ours`` or ``reference``; ``agent`` can be ``plain``: no extension.
+
+    ``distributed``: its part of distributed routers as well.
+    """
 
     agent: str = "ours"
     daemon: str = "ours"
     firewall: str = "openvswitch"
+    distributed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +228,15 @@ class CloudHost:
         return self.host.name
 
     def start_switch(self) -> None:
-        """Start Open vSwitch and make the bridge of the underlay. Raises LabFault."""
+        """Start Open vSwitch and make the bridges of underlay and physical network. Raises LabFault."""
         self.switch.start_switch("ptcp:6640:127.0.0.1")
         # The kernel sees what arrives at the uplink as well, and must not answer for the bridge's address.
         self.host.run(["sysctl", "-qw", f"net.ipv4.conf.{UPLINK}.arp_ignore=8"])
         self.switch.make_bridge()
+        self.switch.vsctl(
+            *("add-br", _PROVIDER, "--", "set", "bridge", _PROVIDER, "datapath_type=netdev"),
+            *("--", "add-port", _PROVIDER, PHYSICAL),
+        )
 
     def restart_switch(self) -> None:
         """End and start vswitchd, and do what whoever runs such a host has to: address and flows of the underlay."""
@@ -233,7 +253,7 @@ class CloudHost:
         self.switch.bring_up_bridge()
 
     def start_agent(self) -> None:
-        """Start Neutron's agent, without waiting for it. Raises LabFault."""
+        """Start Neutron's L2 agent, without waiting for it. Raises LabFault."""
         environment = REFERENCE if self.kinds.agent == "reference" else OURS
         extensions = "" if self.kinds.agent == "plain" else "bagpipe_bgpvpn"
         file = self.host.directory / "openvswitch_agent.ini"
@@ -245,12 +265,20 @@ class CloudHost:
                 directory=state,
                 controller=self.controller,
                 address=self.switch.address,
+                distributed=self.kinds.distributed,
+                physical=f"{PHYSICAL}:{_PROVIDER}",
                 extensions=extensions,
                 firewall=self.kinds.firewall,
             )
         )
         command = [program_of(environment, AGENT), "--config-file", str(file)]
         self.host.start(AGENT, command, self._environment(environment))
+
+    def start_router_agent(self) -> None:
+        """Start Neutron's L3 agent, without waiting for it. Raises LabFault."""
+        command = [program_of(OURS, L3_AGENT), "--config-file", str(configuration(self.host, self.controller))]
+        alone = [sys.executable, "-m", "bagpipe.lab.l3_agent"]
+        self.host.start(L3_AGENT, [*alone, *command], self._environment(OURS))
 
     def start_daemon(self) -> None:
         """Start the BGP daemon, without waiting for it. Raises LabFault."""
@@ -261,6 +289,7 @@ class CloudHost:
             my_as=self.my_as,
             uplink=UPLINK,
             bridge=BRIDGE,
+            tunnel=TUNNEL,
             ovs=self.switch.directory,
         )
         if ours:

@@ -5,8 +5,9 @@ Each makes networks and machines of its own, checks every step with packets, and
 
 from __future__ import annotations
 
-from bagpipe.lab.cloud import BACKBONE_TARGET, EDGE, UNDERLAY
+from bagpipe.lab.cloud import BACKBONE_TARGET, EDGE, UNDERLAY, VLANS
 from bagpipe.lab.cloud import FABRIC as FABRIC_HOST
+from bagpipe.lab.cloud_host import ANYCAST_MAC, FALLBACK_MAC, INTEGRATION, PHYSICAL
 from bagpipe.lab.compute import MACHINE_INTERFACE
 from bagpipe.lab.neutron_api import ApiFault
 from bagpipe.lab.plain_router import plain_router
@@ -248,6 +249,109 @@ def ipv6(scene: Scene) -> None:
     scene.reached(EDGE.site, a.address(4), "v6-a, IPv4")
 
 
+def vlan(scene: Scene) -> None:
+    """Two VLAN networks of a physical network and the backbone in one VPN; then a router is the gateway of one."""
+    tenant = scene.tenant
+    kind = {"provider:network_type": "vlan", "provider:physical_network": PHYSICAL}
+    west, east = (tenant.network(f"vl-{name}", f"10.7{n}.0.0/24", f"fd00:7{n}::/64", **kind)
+                  for name, n in (("west", 1), ("east", 2)))  # fmt: skip
+    other = tenant.network("vl-other", "10.73.0.0/24")
+    a, b, near, d = tenant.vms(
+        ("vl-a", west, "compute1"), ("vl-b", east, "compute2"), ("vl-near", west, "compute2"),
+        ("vl-d", other, "compute2"),
+    )  # fmt: skip
+    scene.tell("Machines of one network reach each other by its VLAN, those of different networks do not.")
+    capture = Capture(FABRIC_HOST, VLANS, "vlan")
+    scene.reached(a, near.address(), "vl-near, the same network on the other host")
+    scene.never_reached(a, b.address(), "vl-b, the other network")
+    scene.tell("Both networks are associated with a BGPVPN of the backbone.")
+    vpn = tenant.bgpvpn("vl", BACKBONE_TARGET)
+    associations = [tenant.associate(vpn, "network", network.id) for network in (west, east)]
+    for version, site in ((4, SITE), (6, SITE_6)):
+        scene.reached(a, b.address(version), "vl-b on the other network and host")
+        scene.reached(b, a.address(version), "vl-a")
+        scene.reached(a, site, "the customer's site")
+        scene.reached(EDGE.site, b.address(version), "vl-b")
+    scene.reached(near, a.address(), "vl-a, the same network, by its VLAN as before")
+    frames = capture.end()
+    tagged = [line for line in frames if "802.1Q" in line and f"{a.address()} > {near.address()}: ICMP echo" in line]
+    expect(len(tagged) > 0, "no ping within the network passed the physical network")
+    strange = [line for line in frames if ANYCAST_MAC in line or f" > {b.address()}: ICMP" in line]
+    expect(strange == [], f"traffic of the VPN passed the physical network: {strange[:3]}")
+    scene.note(f"the physical network carried {len(frames)} frames, none of the VPN's, such as")
+    scene.note(f"  {tagged[0]}")
+    scene.tell("A plain Neutron router becomes the gateway of the first network, on compute1, and of a third network.")
+    router = tenant.create("routers", name="vl")
+    with plain_router(tenant, router, (west, other), scene.cloud.hosts["compute1"]):
+        for vm in (a, near):
+            scene.reached(vm, b.address(), "vl-b, by the VPN")
+            scene.reached(vm, d.address(), "vl-d, which is not in the VPN: by the router", 30)
+    scene.tell("The networks leave the VPN.")
+    for association in associations:
+        tenant.disassociate(vpn, "network", association)
+    scene.not_reached(a, b.address(), "vl-b")
+    scene.reached(a, near.address(), "vl-near")
+
+
+def distributed_router(scene: Scene) -> None:
+    """The networks of a distributed router, one of them a VLAN, are in the VPN; then all but one of them."""
+    tenant = scene.tenant
+    one, two = tenant.network("di-one", "10.81.0.0/24", "fd00:81::/64"), tenant.network("di-two", "10.82.0.0/24")
+    kind = {"provider:network_type": "vlan", "provider:physical_network": PHYSICAL}
+    tagged = tenant.network("di-tagged", "10.83.0.0/24", **kind)
+    vms = a, near, b, e, f = tenant.vms(
+        ("di-a", one, "compute1"), ("di-near", one, "compute2"), ("di-b", two, "compute2"),
+        ("di-e", tagged, "compute1"), ("di-f", tagged, "compute2"),
+    )  # fmt: skip
+    scene.tell("A distributed router between three networks. Neutron's L3 agents make it, on both hosts.")
+    router = tenant.create("routers", name="di", distributed=True)
+    legs = [tenant.add_interface(router, network)["port_id"] for network in (one, two, tagged)]
+    tenant.add_interface(router, one, 1)
+    for vm in (a, near, e, f):
+        scene.reached(vm, b.address(), "di-b, by the router", 60)
+    for host in scene.cloud.hosts.values():
+        ports = host.switch.vsctl("list-ports", INTEGRATION).split()
+        expect({f"qr-{leg[:11]}" for leg in legs} <= set(ports), f"the router is not on {host.name}")
+    scene.tell("The router is associated with a BGPVPN of the backbone.")
+    vpn = tenant.bgpvpn("di", BACKBONE_TARGET)
+    association = tenant.associate(vpn, "router", router["id"])
+    for vm in vms:
+        scene.reached(vm, SITE, "the customer's site")
+        scene.reached(EDGE.site, vm.address(), vm.host.name)
+    for vm in (a, near):
+        scene.reached(vm, SITE_6, "the site, IPv6")
+    capture = Capture(FABRIC_HOST, UNDERLAY, "mpls")
+    for vm in (a, e):
+        expect(answers(vm.host, b.address(), 3) == 3, f"{vm.host.name} lost packets to di-b")
+    labelled = capture.end()
+    for vm in (a, e):
+        number = sum(f"{vm.address()} > {b.address()}: ICMP echo request" in line for line in labelled)
+        expect(number == 3, f"of 3 pings of {vm.host.name} to di-b {number} had a label")
+        scene.note(f"3 of 3 pings of {vm.host.name} to di-b had a label on the underlay")
+    scene.tell("The router leaves the VPN; all of its networks but that of di-b are associated by themselves.")
+    tenant.disassociate(vpn, "router", association)
+    associations = [tenant.associate(vpn, "network", network.id) for network in (one, tagged)]
+    scene.not_reached(EDGE.site, b.address(), "di-b")
+    tagged_frames, tunnelled = Capture(FABRIC_HOST, VLANS, "vlan"), Capture(FABRIC_HOST, UNDERLAY, "udp port 4789")
+    for vm in (a, near, e, f):
+        scene.reached(vm, SITE, "the site")
+        scene.reached(vm, b.address(), "di-b, which is not in the VPN: by the router of the machine's host")
+    scene.reached(e, f.address(), "di-f, the same network, by its VLAN")
+    frames, inner = tagged_frames.end(), tunnelled.end()
+    expect(any(f"{e.address()} > {f.address()}: ICMP" in line for line in frames), "nothing passed the VLAN")
+    expect(any(f"{a.address()} > {b.address()}: ICMP" in line for line in inner), "nothing passed the tunnels")
+    strange = [line for line in (*frames, *inner) if ANYCAST_MAC in line or FALLBACK_MAC in line]
+    expect(strange == [], f"frames for gateways left a host: {strange[:3]}")
+    scene.note(f"{len(frames)} frames on the VLANs, {len(inner)} in tunnels: none left a host for its router")
+    scene.tell("They leave it too.")
+    for association in associations:
+        tenant.disassociate(vpn, "network", association)
+    scene.not_reached(e, SITE, "the site")
+    scene.not_reached(a, SITE, "the site")
+    for vm in (a, near, e, f):
+        scene.reached(vm, b.address(), "di-b, by the router")
+
+
 SCENARIOS = (
     Scenario(network_association),
     Scenario(router_association),
@@ -257,4 +361,6 @@ SCENARIOS = (
     Scenario(delete_in_use),
     Scenario(overlapping),
     Scenario(ipv6),
+    Scenario(vlan),
+    Scenario(distributed_router, distributed=True),
 )

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -185,8 +186,8 @@ def existing_hosts() -> list[Host]:
 
 def take_down() -> None:
     """End the processes of the lab, remove its namespaces and its directory."""
-    for host in existing_hosts():
-        host.end()
+    with ThreadPoolExecutor(8, "down") as pool:
+        list(pool.map(Host.end, existing_hosts()))
     shutil.rmtree(STATE, ignore_errors=True)
 
 

@@ -75,9 +75,13 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One command of the lab, named and summed up as ``play`` is, which raises LabFault if something is not right."""
+    """One command of the lab, named and summed up as ``play`` is, which raises LabFault if something is not right.
+
+    ``distributed``: it needs a cloud that has distributed routers.
+    """
 
     play: Callable[[Scene], None]
+    distributed: bool = False
 
     @property
     def name(self) -> str:
@@ -89,8 +93,17 @@ class Scenario:
         """What happens, in a sentence."""
         return self.play.__doc__ or ""
 
+    def fits(self, cloud: Cloud) -> bool:
+        """Whether the cloud has what it needs."""
+        return not self.distributed or all(kinds.distributed for kinds in cloud.choice.hosts.values())
+
     def run(self, cloud: Cloud) -> float:
-        """Play it with a tenant of its own, which is removed in the end unless it fails. Gives seconds."""
+        """Play it with a tenant of its own, which is removed in the end unless it fails. Gives seconds.
+
+        Raises LabFault.
+        """
+        if not self.fits(cloud):
+            raise LabFault(f"{self.name} needs distributed routers: `make lab ARGS=--distributed`")
         began = time.monotonic()
         print(f"\n── {self.name}: {self.summary}", flush=True)
         owner = f"scenario-{self.name}"

@@ -162,17 +162,17 @@ class Tenant:
         """Remove an association. Raises ApiFault."""
         self.delete(f"bgpvpn/bgpvpns/{bgpvpn['id']}/{kind}_associations/{association['id']}")
 
-    def add_interface(self, router: Resource, network: Network) -> dict[str, Any]:
-        """Put a router into a network's first subnet. Raises ApiFault."""
-        subnet = {"subnet_id": network.subnets[0][0]}
+    def add_interface(self, router: Resource, network: Network, number: int = 0) -> dict[str, Any]:
+        """Put a router into a network's first subnet, or another by its number. Raises ApiFault."""
+        subnet = {"subnet_id": network.subnets[number][0]}
         path = f"routers/{router['id']}"
         added: dict[str, Any] = self.api.call("PUT", f"{path}/add_router_interface", subnet)
-        self._undo.append(partial(self._ignoring_absence, partial(self.remove_interface, router, network)))
+        self._undo.append(partial(self._ignoring_absence, partial(self.remove_interface, router, network, number)))
         return added
 
-    def remove_interface(self, router: Resource, network: Network) -> None:
-        """Take a router out of a network's first subnet. Raises ApiFault."""
-        subnet = {"subnet_id": network.subnets[0][0]}
+    def remove_interface(self, router: Resource, network: Network, number: int = 0) -> None:
+        """Take a router out of a network's first subnet, or another by its number. Raises ApiFault."""
+        subnet = {"subnet_id": network.subnets[number][0]}
         self.api.call("PUT", f"routers/{router['id']}/remove_router_interface", subnet)
 
     def _security_group(self) -> str:

@@ -26,6 +26,10 @@ TOLD: dict[str, list[str]] = {
     "ipv6": [r"v6-a → 2001:db8:66::10 \(the site, IPv6\): answered"],
     "router-fallback": [r"rf-c → 10\.52\.0\.\d+ \(rf-b, which is not in the VPN: by the router as before\): answered"],
     "live-migration": [r"from the stop to the first answer", r"site → 10\.53\.0\.\d+ \(lm-vm on compute2\): answered"],
+    "vlan": [
+        r"none of the VPN's, such as\n.*ethertype 802\.1Q.*vlan \d+,.*ICMP echo request",
+        r"vl-near → 10\.73\.0\.\d+ \(vl-d, which is not in the VPN: by the router\): answered",
+    ],
     "agent-restart": [r"[0-2] of \d+ packets lost", r"the reflector has 0 routes with 64512:360"],
     "daemon-restart": [r"within the host: [0-2] of \d+ packets lost", r"the reflector has 0 routes with 64512:361"],
     "switch-restart": [r"its flows are those of before"],
@@ -45,7 +49,14 @@ def test_the_story_has_machines_reach_each_other_and_the_backbone_with_labels_on
 
 
 def test_every_scenario_is_expected_to_say_something() -> None:
-    assert set(TOLD) == {scenario.name for scenario in ALL}
+    assert set(TOLD) == {scenario.name for scenario in ALL if not scenario.distributed}
+
+
+def test_a_scenario_that_needs_distributed_routers_says_so(stack: Stack) -> None:
+    done = stack.lab("scenario", "distributed-router")
+
+    assert done.status == 1
+    assert "distributed-router needs distributed routers: `make lab ARGS=--distributed`" in done.text
 
 
 @pytest.mark.parametrize("name", TOLD)
