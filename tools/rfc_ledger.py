@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-EXPECTED = (4271, 2918, 4364, 4456, 4659, 4684, 4724, 4760, 5082, 5492, 6793, 7313, 7606, 8277, 8654, 8950, 9012, 9136)
+EXPECTED = (
+    *(4271, 2918, 4364, 4456, 4659, 4684, 4724, 4760, 5082, 5492, 6793, 7313, 7432),
+    *(7606, 8277, 8365, 8654, 8950, 9012, 9136),
+)
 HEADER = ("section", "the RFC says", "proof")
 OBLIGATION = re.compile(r"\b(must|shall|should|may only|cannot|will carry|minimum)\b", re.IGNORECASE)
 PROOF = re.compile(r"^(test|gap): (\S.*)$")

@@ -151,7 +151,7 @@ def test_without_rtc_a_new_import_takes_effect_by_refresh_or_by_what_is_kept(ret
 
     expected = 2 if retain is Retain.ALWAYS else 1
     assert len(held(two)) == expected
-    assert sum(len(keys) for _, keys in two.store.take_wanted_changes()) == 1
+    assert sum(len(keys) for _, keys in two.store.take_wanted_changes(CARRIED)) == 1
 
 
 def test_a_deaf_client_does_not_hold_up_the_others_and_ends_in_the_last_state() -> None:

@@ -9,6 +9,7 @@ import pytest
 from bagpipe.dataplane.delta import Tracker
 from bagpipe.dataplane.model import ForwardKey, Key, SourceKey
 from bagpipe.speaker import Retain
+from bagpipe.vpn.allocation import Numbers
 from bagpipe.vpn.instances import Instances, VpnSettings
 from bagpipe.wire.family import CARRIED, RTC, Family
 from tests.pair.network import Network
@@ -25,7 +26,7 @@ class Host:
         self.tracker = Tracker()
         router_id = self.speaker.settings.router_id
         settings = VpnSettings(64512, router_id, router_id, GRE)
-        self.instances = Instances(self.speaker.store, self.speaker, self.tracker, settings)
+        self.instances = Instances(self.speaker.store, self.speaker, self.tracker, settings, Numbers())
         self.speaker.importer = self.instances.routes_changed
 
     def confirm(self) -> None:

@@ -49,6 +49,12 @@ WRONG = {
     ),
     "GRE": (GOOD + "[DATAPLANE_DRIVER_IPVPN]\nmpls_over_gre=maybe\n", "mpls_over_gre = maybe"),
     "hash": (GOOD + "[DATAPLANE_DRIVER_IPVPN]\nhash_method=md5\n", "hash_method = md5"),
+    "carried by": (GOOD + "[DATAPLANE_DRIVER_IPVPN]\ncarried_by=evpn,mpls\n", "carried_by = evpn,mpls"),
+    "EVPN without VXLAN": (
+        GOOD + "[DATAPLANE_DRIVER_IPVPN]\ndataplane_driver=ovs\ncarried_by=evpn\n",
+        "carried_by: 'evpn': needs VXLAN",
+    ),
+    "router's MAC": (GOOD + "[DATAPLANE_DRIVER_IPVPN]\nrouter_mac=zz\n", "router_mac = zz"),
     "same tables": (GOOD + "[DATAPLANE_DRIVER_IPVPN]\ninput_table=1\n", "must differ from input_table"),
     "next hop": (GOOD + "[DATAPLANE_DRIVER_EVPN]\ndataplane_local_address=nope0\n", "dataplane_local_address = nope0"),
     "VXLAN port": (GOOD + "[DATAPLANE_DRIVER_EVPN]\nvxlan_dst_port=x\n", "vxlan_dst_port = x"),

@@ -113,7 +113,9 @@ def test_a_node_changes_its_daemon_and_changes_back_with_one_configuration_file(
             assert reaches(a, B, 30)
             assert reaches(b, A)
             assert all(flow.startswith(f"cookie={OURS}") for flow in node.node.flows())
-            assert call(node.node.namespace, "GET", "/v2/audit")[1]["differences"] == []
+            audit = call(node.node.namespace, "GET", "/v2/audit")[1]
+            assert audit["differences"] == []
+            assert {one["order"] for one in audit["foreign"]} <= {"after"}
 
         # when ours is stopped, what is programmed stays for the next start; its cleanup takes it away
         assert node.node.flows() != []
@@ -126,3 +128,14 @@ def test_a_node_changes_its_daemon_and_changes_back_with_one_configuration_file(
             node.attach(body)
             assert reaches(a, B, 30)
             assert reaches(b, A)
+
+        # and where its cleanup is left out, the audit of ours lists what it has left
+        with node.ours():
+            node.attach(body)
+            audit = call(node.node.namespace, "GET", "/v2/audit")[1]
+            left = [flow for flow in node.node.flows() if not flow.startswith(f"cookie={OURS}")]
+            assert left != []
+            assert audit["differences"] == []
+            flows = [one for one in audit["foreign"] if one["kind"] == "flow" and "NORMAL" not in one["text"]]
+            assert len(flows) == len(left)
+            assert "before" in {one["order"] for one in audit["foreign"]}

@@ -40,7 +40,15 @@ instance_options = _options(
     _texts("--import-rt", "RT", "Route target to import only."),
     _texts("--export-rt", "RT", "Route target to export only."),
     _text("--rd", "RD", "Route distinguisher of the instance (chosen by the daemon)."),
-    click.option("--vni", type=int, metavar="NUMBER", help="VNI of an evpn (chosen by the daemon)."),
+    click.option(
+        "--carried-by",
+        type=click.Choice(["vpn", "evpn"]),
+        multiple=True,
+        help="Routes of an ipvpn: VPNv4 and VPNv6, or EVPN type 5 (as the daemon is configured). Repeatable.",
+    ),
+    click.option(
+        "--vni", type=int, metavar="NUMBER", help="VNI of an evpn, or with evpn routes (chosen by the daemon)."
+    ),
     _text("--bridge", "NAME", "Linux bridge that was made for an evpn (made by the daemon)."),
     _text("--instance-description", "TEXT", "What the instance is, for people."),
     _texts("--static-route", "PREFIX", "Announce this prefix as well."),
@@ -110,6 +118,7 @@ def body_of(given: Mapping[str, Any]) -> dict[str, Any]:
         "import_rts": [*given["rt"], *given["import_rt"]],
         "export_rts": [*given["rt"], *given["export_rt"]],
         "route_distinguisher": given["rd"],
+        "carried_by": list(given["carried_by"]),
         "vni": given["vni"],
         "bridge": given["bridge"],
         "description": given["instance_description"],

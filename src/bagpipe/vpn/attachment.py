@@ -33,6 +33,15 @@ class InstanceType(enum.Enum):
     EVPN = "evpn"
 
 
+class CarriedBy(enum.Enum):
+    """By which routes an IP VPN instance is announced."""
+
+    VPN = "vpn"
+    """VPN-IPv4 and VPN-IPv6 (RFC 4364, RFC 4659)."""
+    EVPN = "evpn"
+    """IP prefix routes of EVPN (RFC 9136)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Readvertise:
     """Routes with one of the targets ``from_rts`` are announced again with ``to_rts``, through this node."""
@@ -60,7 +69,10 @@ class InstanceSpec:
     """The VPN instance an attachment belongs to.
 
     All of it holds for the whole instance and is that of the latest attachment which speaks of it; None or none: there
-    is to be none. Only ``route_distinguisher`` counts when the instance is created; None: this node chooses one.
+    is to be none. Only ``route_distinguisher`` counts when the instance is created; None: this node chooses one. Of
+    EVPN instances, and of IP VPN instances that are carried by EVPN: ``vni`` (1 to 2**24 - 1; None: this node chooses
+    one). Of EVPN instances: ``bridge``, the Linux bridge that the caller has made for it (None: the dataplane makes
+    one). Of IP VPN instances: ``carried_by``, at least one (None: what the node is configured to).
     """
 
     external_id: str
@@ -74,6 +86,9 @@ class InstanceSpec:
     attract: AttractTraffic | Unsaid | None = UNSAID
     static_routes: tuple[Prefix, ...] | Unsaid = UNSAID
     route_distinguisher: RouteDistinguisher | None = None
+    vni: int | Unsaid | None = UNSAID
+    bridge: str | Unsaid | None = UNSAID
+    carried_by: frozenset[CarriedBy] | Unsaid | None = UNSAID
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +105,9 @@ class Attachment:
 
     ``advertise_subnet``: announce the network of ``key.ip`` and not only the address. ``order`` is the load balance
     order (lb_consistent_hash_order). ``description`` is any JSON value, for people. ``gateways`` are answered for at
-    this port in addition to the instance's own. ``owner`` and ``name`` are who stated it and under which name (v2).
+    this port in addition to the instance's own. Of EVPN instances: with ``sticky`` the MAC never moves (RFC 7432
+    section 15.2), and ``export_rts`` (None: those of the instance) are what the endpoint is announced with.
+    ``owner`` and ``name`` are who stated it and under which name (v2).
     """
 
     instance: InstanceSpec
@@ -102,6 +119,8 @@ class Attachment:
     order: int = 0
     description: object = None
     gateways: tuple[Address, ...] = ()
+    sticky: bool = False
+    export_rts: frozenset[RouteTarget] | None = None
     owner: str = ""
     name: str = ""
     extra: dict[str, object] = field(default_factory=dict, hash=False)
@@ -110,10 +129,15 @@ class Attachment:
 @dataclass(frozen=True, slots=True)
 class Reserved:
     """Identifiers given to an attachment before a restart, to be given again: numbers of the instance (0: none known),
-    of the route distinguishers (type 1, the part after the colon) and of the label.
+    of the route distinguishers (type 1, the part after the colon) and of the label. Of an endpoint of an EVPN instance,
+    which has no route distinguisher of its own: the VNI, if this node has chosen it (0: it has not), as the label, and
+    the sequence number of its MAC mobility. ``vni`` is that of an IP VPN instance, if this node has chosen it (0:
+    it has not).
     """
 
     instance: int
     instance_rd: int
     endpoint_rd: int
     label: int
+    sequence: int = 0
+    vni: int = 0

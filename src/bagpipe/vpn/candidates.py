@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 
-from bagpipe.dataplane.model import Capabilities, Forward, Local, NextHop, Remote
+from bagpipe.dataplane.model import Capabilities, Forward, Local, NextHop, Prefix, Remote
 from bagpipe.rib.bundle import Bundle, Source
 from bagpipe.rib.decision import Ranking, rank
-from bagpipe.vpn.encapsulation import Reach, extended_communities, load_balance_order, reach
+from bagpipe.vpn.encapsulation import Reach, extended_communities, load_balance_order, reach, router_reach
 from bagpipe.vpn.endpoint import LabelGroup
+from bagpipe.vpn.prefix_routes import fault_of, place_of, vni_of
 from bagpipe.vpn.settings import VpnSettings
 from bagpipe.vpn.vrf import Vrf
 from bagpipe.wire.attributes import Attributes
+from bagpipe.wire.family import EVPN
+from bagpipe.wire.nlri.codec import Payload
 
 
 class Candidate:
@@ -43,6 +46,30 @@ class Candidate:
         self.reason = reason
         self.bundle = bundle
 
+    @property
+    def is_of_evpn(self) -> bool:
+        """Whether it is an IP prefix route of EVPN."""
+        return self.bundle is not None and self.bundle.table.family == EVPN
+
+
+def _preferring(tied: list[Candidate], ranking: Ranking[Candidate]) -> Ranking[Candidate]:
+    """The ranking with ``tied``, which are among those that may share the traffic with the best, before all others."""
+    first, rest = rank(tied), rank([each for each in ranking.ordered if each not in tied])
+    reasons = (*first.reasons, "VPN route before EVPN", *rest.reasons)
+    return Ranking(first.ordered + rest.ordered, reasons, first.multipath)
+
+
+def _to_endpoint_of(vrf: Vrf, prefix: Prefix, bundle: Bundle) -> Local | None:
+    """The endpoint that a route of EVPN of a VRF of this node leads to: of several the one that is told first."""
+    order = load_balance_order(extended_communities(bundle.attributes))
+    hops = [
+        (-each.attachment.local_pref, hop_order(hop), hop)
+        for each in vrf.own.get(vrf.record(prefix), ())
+        if each.group is not None
+        for hop in (each.group.hop(order),)
+    ]
+    return min(hops, key=lambda each: each[:2])[2] if hops else None
+
 
 def content(bundle: Bundle | Candidate) -> tuple[object, ...]:
     """What orders routes that the decision finds equal."""
@@ -57,8 +84,8 @@ def _content(candidate: Candidate) -> tuple[object, ...]:
 def hop_order(hop: NextHop) -> tuple[object, ...]:
     """The order of next hops: as the routes ask, then this node's endpoints, then by address and label."""
     if isinstance(hop, Local):
-        return hop.order, 0, hop.port.name.encode(), hop.mac.packed, ""
-    return hop.order, 1, hop.address, hop.label.to_bytes(3), hop.encapsulation.value
+        return hop.order, 0, hop.port.name.encode(), hop.mac.packed, "", b""
+    return hop.order, 1, hop.address, hop.label.to_bytes(3), hop.encapsulation.value, hop.mac
 
 
 def in_order(hops: Iterable[NextHop]) -> Forward:
@@ -72,10 +99,11 @@ def in_order(hops: Iterable[NextHop]) -> Forward:
 class Resolver:
     """Finds the next hop of routes. What it found of a bundle is kept until :meth:`forget`."""
 
-    def __init__(self, settings: VpnSettings, labels: dict[int, LabelGroup]) -> None:
+    def __init__(self, settings: VpnSettings, labels: dict[int, LabelGroup], vnis: dict[int, Vrf]) -> None:
         self._capabilities: Capabilities = settings.capabilities
         self._own_address = settings.next_hop.packed
         self._labels = labels
+        self._vnis = vnis
         self._reaches: dict[Bundle, Reach] = {}
 
     def forget(self) -> None:
@@ -86,7 +114,8 @@ class Resolver:
         """How to reach the next hop of a neighbour's routes."""
         found = self._reaches.get(bundle)
         if found is None:
-            found = reach(bundle.attributes, self._capabilities)
+            find = router_reach if bundle.table.family == EVPN else reach
+            found = find(bundle.attributes, self._capabilities)
             if found.address == self._own_address:
                 found = Reach(
                     found.address, None, found.order, f"its next hop {ip_address(found.address)} is this node"
@@ -97,7 +126,8 @@ class Resolver:
     def candidate(self, vrf: Vrf, bundle: Bundle, key: bytes) -> Candidate | None:
         """A route of the RIB as a candidate; None for a route that ``vrf`` itself announces."""
         payload = bundle.routes[key]
-        assert isinstance(payload, int)
+        if not isinstance(payload, int):
+            return self._prefix_candidate(vrf, bundle, key, payload)
         label = payload >> 4 & 0xFFFFF
         if bundle.source.origin.is_local:
             group = self._labels.get(label)
@@ -113,12 +143,34 @@ class Resolver:
         hop = Remote(found.address, label, found.encapsulation, found.order)
         return Candidate(bundle.attributes, bundle.source, key, hop, "", bundle)
 
+    def _prefix_candidate(self, vrf: Vrf, bundle: Bundle, key: bytes, payload: Payload) -> Candidate | None:
+        """The same for an IP prefix route of EVPN."""
+        if bundle.source.origin.is_local:
+            vni = vni_of(payload)
+            other = self._vnis.get(vni)
+            if other is vrf:
+                return None
+            local = _to_endpoint_of(other, place_of(key).prefix(key), bundle) if other is not None else None
+            reason = "" if local is not None else f"VNI {vni} is gone"
+            return Candidate(bundle.attributes, bundle.source, key, local, reason, bundle)
+        found = self.reach(bundle)
+        reason = found.reason or fault_of(payload)
+        hop = None
+        if found.encapsulation is not None and not reason:
+            hop = Remote(found.address, vni_of(payload), found.encapsulation, found.order, found.mac)
+        return Candidate(bundle.attributes, bundle.source, key, hop, reason, bundle)
+
     def is_own(self, vrf: Vrf, bundle: Bundle, key: bytes) -> bool:
         """Whether ``vrf`` itself announces a route, or somebody sends this node its own."""
         payload = bundle.routes[key]
-        if bundle.source.origin.is_local and isinstance(payload, int):
-            group = self._labels.get(payload >> 4 & 0xFFFFF)
-            return group is None or group.vrf is vrf
+        if bundle.source.origin.is_local:
+            owner: Vrf | None
+            if isinstance(payload, int):
+                group = self._labels.get(payload >> 4 & 0xFFFFF)
+                owner = group.vrf if group is not None else None
+            else:
+                owner = self._vnis.get(vni_of(payload))
+            return owner is None or owner is vrf
         return self.reach(bundle).address == self._own_address
 
     @property
@@ -127,9 +179,17 @@ class Resolver:
         return self._capabilities.multipath
 
     def ranked(self, candidates: Sequence[Candidate]) -> Ranking[Candidate] | None:
-        """The usable ones, best first; None if there is none."""
+        """The usable ones, best first; None if there is none.
+
+        Where routes of the VPN families and of EVPN equal each other up to the tie-breakers, those of EVPN are not
+        used: one node is not sent to in two ways.
+        """
         usable = sorted([each for each in candidates if each.hop is not None], key=_content)
-        return rank(usable) if usable else None
+        if not usable:
+            return None
+        ranking = rank(usable)
+        tied = [each for each in ranking.multipath if not each.is_of_evpn]
+        return ranking if len(tied) in (0, len(ranking.multipath)) else _preferring(tied, ranking)
 
     def forward(self, ranking: Ranking[Candidate]) -> Forward:
         """The next hops of the best, or of all that equal it where the dataplane can share among several."""

@@ -4,6 +4,9 @@ RFC 9012 sections 4.1 (encapsulation extended community), 2 and 3.1 (Tunnel Enca
 exactly one egress endpoint is ignored, and one that ends elsewhere than at the next hop is not used; its other sub-TLVs
 are not read). Both GRE (2) and MPLS-in-GRE (11) mean MPLS in GRE. A route that names no tunnel is reached by MPLS, in
 GRE if that is what the node has (RFC 4364 section 4.3.2, RFC 4023).
+
+IP prefix routes of EVPN are reached by VXLAN alone, and only if they name it: else MPLS is meant (RFC 8365 section
+5.1.3). Their next hop is a router with a MAC of its own (RFC 9135 section 8.1, RFC 9136 section 4.4.1).
 """
 
 from __future__ import annotations
@@ -12,8 +15,10 @@ from dataclasses import dataclass
 
 from bagpipe.dataplane.model import Capabilities, Encapsulation
 from bagpipe.errors import RemoteFault
+from bagpipe.identifiers import MacAddress
 from bagpipe.wire import tunnel_encapsulation
 from bagpipe.wire.attributes import EXTENDED_COMMUNITIES, TUNNEL_ENCAPSULATION, Attributes, walk
+from bagpipe.wire.extended_community import RouterMac
 from bagpipe.wire.tunnel_type import TunnelType, tunnel_name
 
 BY_TUNNEL_TYPE: dict[int, Encapsulation] = {
@@ -30,18 +35,23 @@ TOLD_AS: dict[Encapsulation, TunnelType] = {
 """What this node puts on its routes, as networking-bagpipe does."""
 
 _ENCAPSULATION = b"\x03\x0c"
+_ROUTER_MAC = b"\x06\x03"
+_GROUP_BIT = 1
 _LOAD_BALANCE_ORDER = b"\x03\x14"
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How to reach the next hop of a route. ``encapsulation`` None: not at all, for ``reason``."""
+    """How to reach the next hop of a route. ``encapsulation`` None: not at all, for ``reason``. ``mac`` is that of the
+    next hop as a router, 6 octets, or none.
+    """
 
     address: bytes
     encapsulation: Encapsulation | None
     order: int
     reason: str
+    mac: bytes = b""
 
 
 def extended_communities(attributes: Attributes) -> list[bytes]:
@@ -115,9 +125,44 @@ def reach(attributes: Attributes, capabilities: Capabilities) -> Reach:
     for encapsulation in capabilities.encapsulations:
         if encapsulation in known:
             return Reach(address, encapsulation, order, "")
-    wanted = ", ".join(tunnel_name(each) for each in tunnels.named)
-    had = ", ".join(each.value for each in capabilities.encapsulations)
-    return Reach(address, None, order, f"no common encapsulation: it wants {wanted}, this node has {had}")
+    reason = f"no common encapsulation: it wants {_named(tunnels)}, this node has {_had(capabilities)}"
+    return Reach(address, None, order, reason)
+
+
+def _named(tunnels: _Tunnels) -> str:
+    return ", ".join(tunnel_name(each) for each in tunnels.named)
+
+
+def _had(capabilities: Capabilities) -> str:
+    return ", ".join(each.value for each in capabilities.encapsulations)
+
+
+def router_reach(attributes: Attributes, capabilities: Capabilities) -> Reach:
+    """How this node reaches the next hop of EVPN's IP prefix routes."""
+    communities = extended_communities(attributes)
+    order = load_balance_order(communities)
+    address = plain_address(attributes.next_hop_address)
+    mac = next((each[2:] for each in communities if each[:2] == _ROUTER_MAC), b"")
+    tunnels = _tunnels(attributes, communities, address)
+    if len(address) not in (4, 16) or not any(address):
+        reason = "it has no next hop"
+    elif capabilities.encapsulations and capabilities.router_mac is None:
+        reason = f"no common encapsulation: it wants VXLAN to a router, this node has {_had(capabilities)}"
+    elif TunnelType.VXLAN not in tunnels.feasible:
+        wanted = _named(tunnels) or "MPLS, as it names none"
+        reason = f"no common encapsulation: it wants {wanted}, and EVPN has VXLAN here"
+    elif not mac:
+        reason = "it has no router's MAC"
+    elif mac[0] & _GROUP_BIT or not any(mac):
+        reason = f"its router's MAC {mac.hex(':')} is not that of one node"
+    else:
+        return Reach(address, Encapsulation.VXLAN, order, "", mac)
+    return Reach(address, None, order, reason)
+
+
+def own_router(mac: MacAddress) -> bytes:
+    """The encapsulation and the router's MAC of this node's IP prefix routes of EVPN."""
+    return _ENCAPSULATION + bytes(4) + TunnelType.VXLAN.to_bytes(2) + RouterMac.of(mac).packed
 
 
 def own_encapsulations(capabilities: Capabilities) -> bytes:

@@ -113,11 +113,12 @@ class PortAccess:
 class Endpoint:
     """One endpoint as it is attached now.
 
-    ``ready`` tells that its records were in effect once since it was attached: its routes may be announced.
+    ``ready`` tells that its records were in effect once since it was attached: its routes may be announced, those of
+    EVPN for prefixes that are ``arriving``: what comes for them by the VNI of its VRF has been delivered to it since.
     ``group`` and ``access`` are None if its direction asks for none; ``awaits`` are the records it waits for.
     """
 
-    __slots__ = ("access", "attachment", "awaits", "group", "prefix", "rd", "rd_number", "ready", "vrf")
+    __slots__ = ("access", "arriving", "attachment", "awaits", "group", "prefix", "rd", "rd_number", "ready", "vrf")
 
     def __init__(self, vrf: Vrf, attachment: Attachment, rd_number: int, rd: RouteDistinguisher) -> None:
         self.vrf = vrf
@@ -128,6 +129,7 @@ class Endpoint:
         self.group: LabelGroup | None = None
         self.access: PortAccess | None = None
         self.ready = False
+        self.arriving: frozenset[Prefix] = frozenset()
         self.awaits: tuple[Key, ...] = ()
 
     @property
@@ -137,7 +139,18 @@ class Endpoint:
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """The records that have to be in effect before it is announced."""
+        """The records that have to be in effect before all of it is announced."""
+        prefixes = self.vrf.own_prefixes(self)
+        return *self.own_keys, *dict.fromkeys(key for prefix in prefixes for key in self.arrival_keys(prefix))
+
+    def arrival_keys(self, prefix: Prefix) -> tuple[Key, ...]:
+        """Those of packets that come for ``prefix`` by the VNI of its VRF; none if it has no VNI."""
+        key = self.vrf.arrival_key
+        return () if key is None else (key, self.vrf.arrival(prefix))
+
+    @property
+    def own_keys(self) -> tuple[Key, ...]:
+        """The records of its port and its label."""
         keys: list[Key] = []
         if self.access is not None:
             keys.append(self.access.key)

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bagpipe.dataplane.delta import Tracker
-from bagpipe.dataplane.model import Address, Forward, Key, Prefix
+from bagpipe.dataplane.model import (
+    ARRIVING,
+    Access,
+    AccessKey,
+    Address,
+    Delivery,
+    Forward,
+    ForwardKey,
+    Key,
+    Local,
+    Prefix,
+    SourceKey,
+    Value,
+)
 from bagpipe.identifiers import RouteDistinguisher
 from bagpipe.rib.view import next_hop_text
 from bagpipe.vpn.candidates import Candidate
@@ -72,12 +86,20 @@ def competition(vrf: Vrf, prefix: Prefix, imports: Imports) -> list[Explained]:
 
 
 def _explained(prefix: Prefix, candidate: Candidate, used: bool, reason: str) -> Explained:
-    rd = str(RouteDistinguisher(candidate.key[:8])) if candidate.key else ""
+    rd = _route_distinguisher(candidate)
     hop = str(candidate.hop) if candidate.hop is not None else None
     if hop is None and not candidate.source.origin.is_local:
         reason = f"{next_hop_text(candidate.attributes)} is not usable: {reason}"
     origin = candidate.source.origin.name if candidate.key else "attached"
     return Explained(str(prefix), rd, origin, hop, candidate.attributes.local_pref, used, reason)
+
+
+def _route_distinguisher(candidate: Candidate) -> str:
+    if candidate.bundle is None:
+        return ""
+    table = candidate.bundle.table
+    octets = table.codec.route_distinguisher(table.shape, candidate.key)
+    return str(RouteDistinguisher(octets)) if octets is not None else ""
 
 
 def steered(vrf: Vrf, destination: Address, steering: Steering) -> tuple[str, ...]:
@@ -113,3 +135,26 @@ def look_up(vrf: Vrf, destination: Address, imports: Imports, steering: Steering
         fallback = vrf.fallback_key
         why += ": it leaves by the fallback"
     return Lookup(vrf.external_id, vrf.number, destination, None, fallback, (), tuple(passed_over), why, elsewhere)
+
+
+def passed(found: Lookup, desired: Mapping[Key, Value]) -> dict[Key, Value]:
+    """The records that packets meet on this node: those of the VRF's ports, the route, and where an endpoint is here
+    those that let in and deliver what other nodes send to it.
+    """
+    routes = {found.key}
+    if isinstance(found.key, ForwardKey):
+        routes.add(ForwardKey(found.number | ARRIVING, found.key.prefix))
+    here = {(hop.port, hop.mac, found.destination.version) for hop in found.next_hops if isinstance(hop, Local)}
+    records: dict[Key, Value] = {}
+    for key, value in desired.items():
+        if isinstance(value, Access):
+            is_met = isinstance(key, AccessKey) and value.instance == found.number
+        elif isinstance(value, Delivery):
+            is_met = (value.port, value.mac, value.version) in here or (
+                bool(here) and value.port is None and value.instance == found.number | ARRIVING
+            )
+        else:
+            is_met = key in routes or (bool(here) and isinstance(key, SourceKey))
+        if is_met:
+            records[key] = value
+    return records

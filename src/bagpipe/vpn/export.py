@@ -12,15 +12,18 @@ from typing import NamedTuple
 from bagpipe.dataplane.model import Address, Prefix
 from bagpipe.identifiers import RouteDistinguisher, RouteTarget
 from bagpipe.rib.origination import local_attributes
-from bagpipe.vpn.encapsulation import own_encapsulations
+from bagpipe.vpn.encapsulation import own_encapsulations, own_router
 from bagpipe.vpn.settings import Announcer, VpnSettings
-from bagpipe.wire.attributes import DEFAULT_LOCAL_PREF, Attributes
-from bagpipe.wire.extended_community import LoadBalanceOrder
-from bagpipe.wire.family import VPNV4, VPNV6, Family
+from bagpipe.wire.attributes import DEFAULT_LOCAL_PREF, OPTIONAL, PMSI_TUNNEL, TRANSITIVE, Attributes, pack
+from bagpipe.wire.extended_community import Encapsulation, LoadBalanceOrder, MacMobility
+from bagpipe.wire.family import EVPN, VPNV4, VPNV6, Family
 from bagpipe.wire.nlri.codec import Payload
+from bagpipe.wire.pmsi import PmsiTunnel
+from bagpipe.wire.tunnel_type import TunnelType
 
 _FIXED_BITS = 24 + 64
 _CACHED = 4096
+_VXLAN = Encapsulation.of(TunnelType.VXLAN).packed
 
 
 class RouteId(NamedTuple):
@@ -68,7 +71,8 @@ class LocalAttributes:
     def __init__(self, settings: VpnSettings) -> None:
         self._next_hop: Address = settings.next_hop
         self._encapsulations = own_encapsulations(settings.capabilities)
-        self._made: dict[tuple[Family, int, bytes], Attributes] = {}
+        self._router = own_router(settings.router_mac) if settings.router_mac is not None else b""
+        self._made: dict[tuple[Family, int, bytes, bytes], Attributes] = {}
 
     def vpn(
         self,
@@ -86,17 +90,43 @@ class LocalAttributes:
         communities += packed_targets(targets) + records
         return self._of(VPNV4 if version == 4 else VPNV6, local_pref, communities, self._next_hop)
 
+    def prefix(self, targets: Iterable[RouteTarget], *, local_pref: int, order: int) -> Attributes:
+        """Of an IP prefix route of EVPN: as of a VPN route, but for VXLAN and the router's MAC as encapsulation."""
+        communities = self._router + (LoadBalanceOrder.of(order).packed if order else b"") + packed_targets(targets)
+        return self._of(EVPN, local_pref, communities, self._next_hop)
+
+    def mac(
+        self, targets: Iterable[RouteTarget], *, local_pref: int, order: int, sequence: int, sticky: bool
+    ) -> Attributes:
+        """Of a route of type 2 of EVPN: VXLAN, load balance order and MAC mobility if there is something to tell (RFC
+        7432 section 7.7), route targets.
+        """
+        communities = _VXLAN + (LoadBalanceOrder.of(order).packed if order else b"")
+        if sequence or sticky:
+            communities += MacMobility.of(sequence, sticky=sticky).packed
+        return self._of(EVPN, local_pref, communities + packed_targets(targets), self._next_hop)
+
+    def multicast(self, targets: Iterable[RouteTarget], vni: int) -> Attributes:
+        """Of a route of type 3 of EVPN: VXLAN, route targets, and ingress replication (RFC 8365 section 5.1.3)."""
+        tunnel = PmsiTunnel.ingress_replication(self._next_hop, vni).packed
+        more = pack(OPTIONAL | TRANSITIVE, PMSI_TUNNEL, tunnel)
+        return self._of(EVPN, DEFAULT_LOCAL_PREF, _VXLAN + packed_targets(targets), self._next_hop, more)
+
     def flow(self, family: Family, communities: bytes) -> Attributes:
         """Of a FlowSpec route: it has no next hop (RFC 8955 section 4)."""
         return self._of(family, DEFAULT_LOCAL_PREF, communities, None)
 
-    def _of(self, family: Family, local_pref: int, communities: bytes, next_hop: Address | None) -> Attributes:
-        key = (family, local_pref, communities)
+    def _of(
+        self, family: Family, local_pref: int, communities: bytes, next_hop: Address | None, more: bytes = b""
+    ) -> Attributes:
+        key = (family, local_pref, communities, more)
         made = self._made.get(key)
         if made is None:
             if len(self._made) >= _CACHED:
                 self._made.clear()
-            made = local_attributes(family, next_hop, local_pref=local_pref, extended_communities=communities)
+            made = local_attributes(
+                family, next_hop, local_pref=local_pref, extended_communities=communities, more=more
+            )
             self._made[key] = made
         return made
 

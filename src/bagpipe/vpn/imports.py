@@ -3,7 +3,8 @@
 RFC 4364 section 4.3.2: a route belongs to each VRF that imports one of its route targets. What matters of a route for
 that is the same for all routes of a bundle, so it is found once (:class:`_Plan`), and for each key only its label and
 its prefix are looked at; where many new keys of a bundle come together, all at once (:meth:`Imports._import`). The work
-for a route does not grow with the number of VRFs, but with those that import it.
+for a route does not grow with the number of VRFs, but with those that import it. IP prefix routes of EVPN (RFC 9136)
+are routes to the same prefixes; their keys, told apart by their length, stand beside those of the VPN families.
 
 ``_seen`` tells for each key what was made of it (:class:`_Trace`, shared by all keys of which the same was made), so
 that a route that changes or goes is taken from where it was.
@@ -23,17 +24,19 @@ from bagpipe.rib.store import Store
 from bagpipe.rib.table import Table
 from bagpipe.vpn.candidates import Candidate, Resolver, in_order
 from bagpipe.vpn.endpoint import Endpoint
+from bagpipe.vpn.prefix_routes import Place, fault_of, is_evpn_key, is_prefix_route, place_of, prefix_shape
 from bagpipe.vpn.vrf import RibKeys, Vrf, keys_of, with_key, without_key
 from bagpipe.wire.attributes import Attributes
-from bagpipe.wire.family import FLOWSPEC_VPNV4, FLOWSPEC_VPNV6, VPNV4, VPNV6
+from bagpipe.wire.family import EVPN, FLOWSPEC_VPNV4, FLOWSPEC_VPNV6, VPNV4, VPNV6
 from bagpipe.wire.nlri.codec import Payload
 
 _FIXED_BITS = 24 + 64
-_RD = 8
-"""Octets of a key that are its route distinguisher; the prefix follows."""
+_AFTER_RD = slice(8, None)
+"""The octets of a key of a VPN family that are its prefix."""
 _P = TypeVar("_P")
 _VERSIONS = {VPNV4: 4, VPNV6: 6}
 FLOW_FAMILIES = (FLOWSPEC_VPNV4, FLOWSPEC_VPNV6)
+_FAMILIES = frozenset((*_VERSIONS, *FLOW_FAMILIES))
 _TARGETS_KEPT = 65536
 _PLANS_KEPT = 1024
 """Plans that may be kept before it is looked which of them nobody needs any more."""
@@ -73,7 +76,7 @@ class _Plan:
         self._forward: Forward = ()
 
     def forward(self, key: bytes) -> Forward:
-        """The next hops of a key."""
+        """The next hops of a key; none if its route has to be looked at."""
         hops = self.hops or ()
         if len(hops) == 1:
             bundle, like = hops[0]
@@ -81,7 +84,7 @@ class _Plan:
         return _together({_to(like, bundle.routes[key]) for bundle, like in hops})
 
     def forwards(self, keys: list[bytes]) -> list[Forward]:
-        """The next hops of each key; those with the same label share one tuple."""
+        """The next hops of each key, nothing if one has to be looked at; those with the same label share one tuple."""
         hops = self.hops or ()
         if len(hops) != 1:
             return [self.forward(key) for key in keys]
@@ -105,9 +108,33 @@ class _Plan:
         return self._forward
 
 
+class _PrefixPlan(_Plan):
+    """What to make of the keys of IP prefix routes of EVPN that one neighbour alone claims."""
+
+    __slots__ = ()
+
+    def forward(self, key: bytes) -> Forward:
+        assert self.hops is not None
+        bundle, like = self.hops[0]
+        payload = cast(bytes, bundle.routes[key])
+        if payload != self._payload:
+            self._payload = payload
+            self._forward = () if fault_of(payload) else (_to_router(like, payload),)
+        return self._forward
+
+    def forwards(self, keys: list[bytes]) -> list[Forward]:
+        found = [self.forward(key) for key in keys]
+        return found if all(found) else []
+
+
 def _to(like: Remote, payload: Payload) -> Remote:
     """The next hop with the label of a route's payload, which is the label field of RFC 8277 as a number."""
     return _packed(Remote, (cast(int, payload) >> 4 & MAXIMUM_LABEL).to_bytes(3) + like.way)
+
+
+def _to_router(like: Remote, payload: Payload) -> Remote:
+    """The next hop with the VNI of an IP prefix route's payload."""
+    return _packed(Remote, cast(bytes, payload)[-3:] + like.way)
 
 
 def _together(hops: set[Remote]) -> Forward:
@@ -136,6 +163,7 @@ class Imports:
         self._importers: dict[bytes, dict[Vrf, None]] = {}
         self._readvertisers: dict[bytes, dict[Vrf, None]] = {}
         self._by_targets: dict[tuple[bytes, ...], _Roles] = {}
+        self._prefix_table: Table | None = None
         self._seen: dict[Table, dict[bytes, _Trace]] = {}
         self._traces: dict[tuple[object, ...], _Trace] = {}
         self._plans: dict[Entry, _Plan] = {}
@@ -200,19 +228,21 @@ class Imports:
 
     # ------------------------------------------------------------ what the routes say
 
-    def again(self, table: Table, key: bytes) -> None:
-        """What a key means has changed, though the RIB does not know."""
-        self._again.append((table, {key: None}, None))
+    def again(self, table: Table, *keys: bytes) -> None:
+        """What these keys mean has changed, though the RIB does not know, or somebody else took the change."""
+        self._again.append((table, dict.fromkeys(keys), None))
 
     def drain(self) -> bool:
         """Take in all that has changed; whether that was anything."""
         changes, self._again = self._again, []
-        changes += [(table, keys, None) for table, keys in self._store.take_wanted_changes()]
+        changes += [(table, keys, None) for table, keys in self._store.take_wanted_changes(_FAMILIES)]
         self._forget()
         for table, keys, vrf in changes:
             version = _VERSIONS.get(table.family)
             if version is not None:
-                self._take(table, version, keys, vrf)
+                self._take(table, Place(version, table.shape - _FIXED_BITS, _AFTER_RD), keys, vrf)
+            elif table.family == EVPN:
+                self._take_prefixes(table, keys, vrf)
             elif table.family in FLOW_FAMILIES:
                 for key in keys:
                     self.on_flow(table, key)
@@ -232,50 +262,58 @@ class Imports:
         self._losers.clear()
         self.resolver.forget()
 
-    def _take(self, table: Table, version: int, keys: Iterable[bytes], only: Vrf | None) -> None:
-        """Take in the keys of a VPN table; with ``only`` nothing has changed but what this VRF imports.
+    def _take_prefixes(self, table: Table, keys: Iterable[bytes], only: Vrf | None) -> None:
+        """Take in those keys of the EVPN table that are of IP prefix routes."""
+        found: dict[tuple[int, int], list[bytes]] = {}
+        for key in keys:
+            if is_prefix_route(key):
+                found.setdefault(prefix_shape(key), []).append(key)
+        for alike in found.values():
+            self._prefix_table = table
+            self._take(table, place_of(alike[0]), alike, only)
+
+    def _take(self, table: Table, place: Place, keys: Iterable[bytes], only: Vrf | None) -> None:
+        """Take in keys of one place; with ``only`` nothing has changed but what this VRF imports.
 
         Keys come in runs that have the same entry, as neighbours announce them; a run is treated as one.
         """
         seen = self._seen.setdefault(table, {})
-        length = table.shape - _FIXED_BITS
+        version, length, octets = place
         for entry, group in groupby(keys, table.entries.get):
             run = list(group)
             plan = _NOTHING if entry is None else self._plans.get(entry) or self._plan(entry)
             trace = plan.trace
-            self._see(table, version, seen, run, trace)
+            self._see(place, seen, run, trace)
             if trace is None:
                 continue
             for vrf in trace.importers if only is None else _just(only, trace.importers):
-                self._import(vrf, ForwardKey.scope(vrf.number, version, length), run, plan)
+                self._import(vrf, ForwardKey.scope(vrf.number, version, length), octets, run, plan)
             for vrf in trace.readvertisers if only is None else _just(only, trace.readvertisers):
                 for key in run:
-                    prefix = Prefix(version, length, key[_RD:])
+                    prefix = place.prefix(key)
                     vrf.sources[prefix] = with_key(vrf.sources.get(prefix), key)
                     self.on_source(vrf, prefix)
         if not seen:
             del self._seen[table]
 
-    def _see(
-        self, table: Table, version: int, seen: dict[bytes, _Trace], run: list[bytes], trace: _Trace | None
-    ) -> None:
+    def _see(self, place: Place, seen: dict[bytes, _Trace], run: list[bytes], trace: _Trace | None) -> None:
         """From now on these keys have this trace."""
         if not seen.keys().isdisjoint(run):
             for key in run:
                 old = seen.get(key)
                 if old is not trace:
-                    self._retrace(table, version, seen, key, old, trace)
+                    self._retrace(place, seen, key, old, trace)
         elif trace is not None:
             seen.update(dict.fromkeys(run, trace))
             self._use(trace, len(run))
 
-    def _import(self, vrf: Vrf, scope: bytes, run: list[bytes], plan: _Plan) -> None:
-        """A VRF imports these keys, whose records begin with ``scope``."""
+    def _import(self, vrf: Vrf, scope: bytes, octets: slice, run: list[bytes], plan: _Plan) -> None:
+        """A VRF imports these keys, whose ``octets`` are their prefix and whose records begin with ``scope``."""
         routes = vrf.routes
-        records = [_packed(ForwardKey, scope + key[_RD:]) for key in run]
+        records = [_packed(ForwardKey, scope + key[octets]) for key in run]
         settled = plan.hops is not None
         if settled and len(run) > 1 and routes.keys().isdisjoint(records) and vrf.own.keys().isdisjoint(records):
-            fresh: dict[Key, Value] = dict(zip(records, plan.forwards(run), strict=True))
+            fresh: dict[Key, Value] = dict(zip(records, plan.forwards(run), strict=False))
             if len(fresh) == len(run):
                 routes.update(zip(records, run, strict=True))
                 self._tracker.set_all(fresh)
@@ -286,14 +324,16 @@ class Imports:
                 routes[record] = key
             elif present != key:
                 routes[record] = with_key(present, key)
-            if settled and (present is None or present == key) and record not in vrf.own:
+            is_alone = settled and (present is None or present == key) and record not in vrf.own
+            forward = plan.forward(key) if is_alone else ()
+            if forward:
                 vrf.unusable.pop(record, None)
-                self._tracker.set(record, plan.forward(key))
+                self._tracker.set(record, forward)
             else:
                 self.decide(vrf, record)
 
     def _retrace(
-        self, table: Table, version: int, seen: dict[bytes, _Trace], key: bytes, old: _Trace | None, new: _Trace | None
+        self, place: Place, seen: dict[bytes, _Trace], key: bytes, old: _Trace | None, new: _Trace | None
     ) -> None:
         """A key is treated otherwise than before: count what it leads to, and take it from the VRFs that lost it."""
         if new is not None:
@@ -308,7 +348,7 @@ class Imports:
             self._count(old.addresses, -1)
             if self._traces.get(old.identity) is old:
                 del self._traces[old.identity]
-        prefix = Prefix(version, table.shape - _FIXED_BITS, key[_RD:])
+        prefix = place.prefix(key)
         importers, readvertisers = self._lost(old, new)
         for vrf in importers:
             record = vrf.record(prefix)
@@ -380,7 +420,7 @@ class Imports:
         ]
         usable = [each for each in reaches if each.encapsulation is not None]
         trace = self._trace(importers, readvertisers, tuple(sorted({each.address for each in usable})))
-        if not alike or len(usable) < len(bundles):
+        if not alike or len(usable) < len(bundles) or bundles[0].table.family == EVPN:
             return _Plan(trace, None)
         hops = tuple((bundle, like) for bundle in self.resolver.used(bundles) for like in self._likes(bundle))
         return _Plan(trace, hops)
@@ -395,7 +435,8 @@ class Imports:
             addresses = (found.address,) if importers and found.encapsulation is not None else ()
             return _Plan(self._trace(importers, readvertisers, addresses), None)
         trace = self._trace(importers, readvertisers, (found.address,))
-        return _Plan(trace, tuple((bundle, like) for like in self._likes(bundle)))
+        kind = _PrefixPlan if bundle.table.family == EVPN else _Plan
+        return kind(trace, tuple((bundle, like) for like in self._likes(bundle)))
 
     def _trace(
         self, importers: tuple[Vrf, ...], readvertisers: tuple[Vrf, ...], addresses: tuple[bytes, ...]
@@ -428,18 +469,41 @@ class Imports:
         else:
             self._tracker.set(record, self.resolver.forward(ranking))
 
+    def decide_own(self, vrf: Vrf, record: ForwardKey) -> None:
+        """:meth:`decide` after the endpoints for a prefix have changed; what comes by the VNI of the VRF follows."""
+        if vrf.vni is not None:
+            self._arrive(vrf, record)
+        self.decide(vrf, record)
+
+    def _arrive(self, vrf: Vrf, record: ForwardKey) -> None:
+        """Set the record of a prefix for what comes by the VNI of a VRF: the endpoints that it is announced for."""
+        arrival = vrf.arrival(record.prefix)
+        ranking = self.resolver.ranked(self._own_candidates(vrf, record))
+        if ranking is None:
+            self._tracker.remove(arrival)
+        else:
+            self._tracker.set(arrival, self.resolver.forward(ranking))
+
     def _among_neighbours(self, vrf: Vrf, record: ForwardKey) -> Forward | None:
-        """The next hops if only usable routes of neighbours compete: then the decision is that of their bundles, and
-        known if the same bundles competed before. None: it is not that simple.
+        """The next hops if only usable routes of neighbours, all of one kind, compete: then the decision is that of
+        their bundles, and known if the same bundles competed before. None: it is not that simple.
         """
         if record in vrf.own:
             return None
-        paths = self.bundles(record.prefix, vrf.routes.get(record), vrf.imports)
+        keys = vrf.routes.get(record)
+        paths = self.bundles(record.prefix, keys, vrf.imports)
+        to = _to
+        if self._prefix_table is not None:
+            kinds = {is_evpn_key(key, record[4]) for key in keys_of(keys)}
+            if True in kinds:
+                if False in kinds or any([fault_of(bundle.routes[key]) for bundle, key in paths]):
+                    return None
+                to = _to_router
         bundles = tuple([bundle for bundle, _ in paths])
         used = self._used.get(bundles)
         if used is None:
             used = self._used[bundles] = self._decided(bundles)
-        hops = {_to(used[bundle], bundle.routes[key]) for bundle, key in paths if bundle in used}
+        hops = {to(used[bundle], bundle.routes[key]) for bundle, key in paths if bundle in used}
         if not hops or (len(hops) > 1 and not self.resolver.multipath):
             return None
         return _together(hops)
@@ -455,16 +519,22 @@ class Imports:
     def _likes(self, bundle: Bundle) -> list[Remote]:
         found = self.resolver.reach(bundle)
         encapsulation = found.encapsulation
-        return [Remote(found.address, 0, encapsulation, found.order)] if encapsulation is not None else []
+        return [Remote(found.address, 0, encapsulation, found.order, found.mac)] if encapsulation is not None else []
+
+    def _own_candidates(self, vrf: Vrf, record: ForwardKey) -> list[Candidate]:
+        """The endpoints of a VRF for a prefix."""
+        return [
+            Candidate(
+                self.own_attributes(endpoint), self._own_source, b"", endpoint.group.hop(endpoint.attachment.order)
+            )
+            for endpoint in vrf.own.get(record, ())
+            if endpoint.group is not None
+        ]
 
     def candidates(self, vrf: Vrf, prefix: Prefix) -> list[Candidate]:
         """All that competes for a prefix in a VRF: its own endpoints and the routes it imports, usable or not."""
-        found: list[Candidate] = []
         record = vrf.record(prefix)
-        for endpoint in vrf.own.get(record, ()):
-            if endpoint.group is not None:
-                hop = endpoint.group.hop(endpoint.attachment.order)
-                found.append(Candidate(self.own_attributes(endpoint), self._own_source, b"", hop))
+        found = self._own_candidates(vrf, record)
         for bundle, key in self.bundles(prefix, vrf.routes.get(record), vrf.imports):
             candidate = self.resolver.candidate(vrf, bundle, key)
             if candidate is not None:
@@ -480,15 +550,17 @@ class Imports:
 
     def bundles(self, prefix: Prefix, keys: RibKeys | None, targets: frozenset[bytes]) -> list[tuple[Bundle, bytes]]:
         """The paths of a prefix under these keys that carry one of ``targets``, each with its key."""
-        table = self._store.tables.get((VPNV4 if prefix.version == 4 else VPNV6, _FIXED_BITS + prefix.length))
+        version, length, _ = prefix
+        table = self._store.tables.get((VPNV4 if version == 4 else VPNV6, _FIXED_BITS + length))
+        prefix_table = self._prefix_table
         found: list[tuple[Bundle, bytes]] = []
-        if table is not None:
-            for key in keys_of(keys):
-                entry = table.entries.get(key)
-                if entry is not None:
-                    for bundle in entry.bundles:
-                        if not targets.isdisjoint(bundle.attributes.route_targets):
-                            found.append((bundle, key))
+        for key in keys_of(keys):
+            of = prefix_table if prefix_table is not None and is_evpn_key(key, version) else table
+            entry = of.entries.get(key) if of is not None else None
+            if entry is not None:
+                for bundle in entry.bundles:
+                    if not targets.isdisjoint(bundle.attributes.route_targets):
+                        found.append((bundle, key))
         return found
 
 

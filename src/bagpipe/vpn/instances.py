@@ -14,30 +14,32 @@ from typing import Literal
 from zlib import crc32
 
 from bagpipe.dataplane.delta import Tracker
-from bagpipe.dataplane.model import Address, ForwardKey, Key, Port
+from bagpipe.dataplane.model import ARRIVING, Address, Delivery, DeliveryKey, ForwardKey, Key, Port
 from bagpipe.errors import LocalMisuse
 from bagpipe.identifiers import RouteDistinguisher, RouteTarget
 from bagpipe.rib.bundle import Origin, Source
 from bagpipe.rib.store import Store
-from bagpipe.vpn.allocation import Allocator
-from bagpipe.vpn.attachment import UNSAID, Attachment, EndpointKey, InstanceSpec, Reserved
+from bagpipe.rib.table import Table
+from bagpipe.vpn.allocation import Allocator, Numbers
+from bagpipe.vpn.attachment import UNSAID, Attachment, CarriedBy, EndpointKey, InstanceSpec, Reserved
 from bagpipe.vpn.candidates import Resolver
+from bagpipe.vpn.carriage import carried_by, check_carriage, stated_vni
 from bagpipe.vpn.checks import Place, check_alone, check_beside, check_port, place_of
 from bagpipe.vpn.endpoint import Endpoint, LabelGroup, PortAccess, announced_prefix, gives_traffic, takes_traffic
 from bagpipe.vpn.explain import Lookup, look_up
 from bagpipe.vpn.export import Exports, LocalAttributes
 from bagpipe.vpn.imports import Imports
+from bagpipe.vpn.prefix_routes import prefix_route
 from bagpipe.vpn.readvertise import Origination
 from bagpipe.vpn.settings import Announcer, VpnSettings
 from bagpipe.vpn.steering import Steering, redirect_name
 from bagpipe.vpn.vrf import Vrf
+from bagpipe.wire.family import EVPN
 
 __all__ = ["Announcer", "Attached", "Detached", "EndpointState", "Instances", "Lookup", "VpnSettings"]
 
-_LAST_INSTANCE = 0x7FFFFF
 _REDIRECTS = (0x800000, 0xFFFFFF)
 """The numbers of instances that flows redirect to: chosen by their target, so that they survive a restart."""
-_LAST_RD = 0xFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +71,18 @@ class Instances:
     ``instances`` are by external id; those that only flows redirect to are among them (``Vrf.redirect_target``).
     """
 
-    def __init__(self, store: Store, announcer: Announcer, tracker: Tracker, settings: VpnSettings) -> None:
+    def __init__(
+        self, store: Store, announcer: Announcer, tracker: Tracker, settings: VpnSettings, numbers: Numbers
+    ) -> None:
         self.store = store
         self.tracker = tracker
         self.settings = settings
         self.instances: dict[str, Vrf] = {}
         self.labels: dict[int, LabelGroup] = {}
+        self.vnis: dict[int, Vrf] = {}
         self._announcer = announcer
-        self._numbers = Allocator("instances", 1, _LAST_INSTANCE)
+        self._numbers = numbers
         self._redirect_numbers = Allocator("redirect instances", *_REDIRECTS)
-        self._rds = Allocator("route distinguishers", 0, _LAST_RD)
-        self._label_numbers = Allocator("labels", *settings.capabilities.labels)
         self._port_names: dict[str, PortAccess] = {}
         self._places: dict[Place, PortAccess] = {}
         self._waiting: dict[Key, dict[Endpoint, None]] = {}
@@ -87,7 +90,7 @@ class Instances:
         self._gone: list[Vrf] = []
         own = Source(Origin("local", True, True, False, settings.router_id.packed, b""))
         self.exports = Exports(announcer)
-        self.imports = Imports(store, tracker, Resolver(settings, self.labels), own)
+        self.imports = Imports(store, tracker, Resolver(settings, self.labels, self.vnis), own)
         self._origination = Origination(self.exports, LocalAttributes(settings), self.imports)
         self.steering = Steering(tracker, self.imports, self._enter_redirect, self._leave_redirect)
         self.imports.own_attributes = self._origination.own_attributes
@@ -103,14 +106,29 @@ class Instances:
         check_alone(attachment, self.settings)
         vrf = self.instances.get(attachment.instance.external_id)
         check_beside(attachment, vrf, self.instances)
+        needs_vni = self._check_carriage(attachment.instance, vrf)
         check_port(attachment, vrf, self._port_names, self._places)
         endpoint = vrf.endpoints.get(attachment.key) if vrf is not None else None
         if vrf is None:
-            self._numbers.require(1)
+            self._numbers.instances.require(1)
         if endpoint is None:
-            self._rds.require(2 if vrf is None else 1)
-        if endpoint is None or endpoint.group is None:
-            self._label_numbers.require(1)
+            self._numbers.rds.require(2 if vrf is None else 1)
+        self._numbers.labels.require((endpoint is None or endpoint.group is None) + needs_vni)
+
+    def _check_carriage(self, spec: InstanceSpec, vrf: Vrf | None) -> bool:
+        """Whether a VNI has to be chosen to carry an instance as asked for. Raises LocalMisuse if it cannot be."""
+        check_carriage(spec, vrf, self.settings)
+        vni = stated_vni(spec, vrf)
+        if CarriedBy.EVPN not in carried_by(spec, vrf, self.settings):
+            return False
+        if vni is None:
+            return vrf is None or vrf.vni is None or vrf.stated_vni is not None
+        other = self.vnis.get(vni)
+        if other is not None and other is not vrf:
+            raise LocalMisuse("vni", vni, f"VPN {other.external_id} uses it")
+        if other is None and vni in self._numbers.labels.live:
+            raise LocalMisuse("vni", vni, "this node uses it as the label of something else")
+        return False
 
     def attach(self, attachment: Attachment, reserved: Reserved | None = None) -> Attached:
         """Attach an endpoint, or change how it is attached. Raises LocalMisuse before any change.
@@ -124,27 +142,74 @@ class Instances:
             if vrf is None:
                 vrf = self._create(spec, reserved)
             endpoint = vrf.endpoints.get(attachment.key)
+            self._carry(vrf, spec, reserved)
             self._describe(vrf, spec)
             if endpoint is None:
-                number = self._rds.allocate(reserved.endpoint_rd if reserved is not None else None)
+                number = self._numbers.rds.allocate(reserved.endpoint_rd if reserved is not None else None)
                 endpoint = Endpoint(vrf, attachment, number, self._rd(number))
             self._plug(endpoint, attachment, reserved)
         label = endpoint.group.label if endpoint.group is not None else 0
-        return Attached(endpoint.keys, Reserved(vrf.number, vrf.rd_number, endpoint.rd_number, label))
+        chosen = vrf.vni if vrf.vni is not None and vrf.stated_vni is None else 0
+        return Attached(endpoint.keys, Reserved(vrf.number, vrf.rd_number, endpoint.rd_number, label, vni=chosen))
 
     def _rd(self, number: int) -> RouteDistinguisher:
         return RouteDistinguisher(b"\0\1" + self.settings.router_id.packed + number.to_bytes(2))
 
     def _create(self, spec: InstanceSpec, reserved: Reserved | None) -> Vrf:
-        number = self._numbers.allocate(reserved.instance if reserved is not None and reserved.instance else None)
+        number = self._numbers.instances.allocate(
+            reserved.instance if reserved is not None and reserved.instance else None
+        )
         rd = spec.route_distinguisher
         wanted = reserved.instance_rd if reserved is not None else None
         if rd is not None and rd.packed[:6] == self._rd(0).packed[:6]:
             wanted = int.from_bytes(rd.packed[6:])
-        rd_number = self._rds.allocate(wanted)
+        rd_number = self._numbers.rds.allocate(wanted)
         rd = rd if rd is not None else self._rd(rd_number)
         vrf = self.instances[spec.external_id] = Vrf(spec.external_id, number, rd_number, rd)
         return vrf
+
+    def _carry(self, vrf: Vrf, spec: InstanceSpec, reserved: Reserved | None) -> None:
+        """Have the VRF announced by the families that are asked for, with a VNI if EVPN is one of them."""
+        families, vni = carried_by(spec, vrf, self.settings), stated_vni(spec, vrf)
+        is_by_evpn = CarriedBy.EVPN in families
+        if families == vrf.carried_by and vni == vrf.stated_vni:
+            return
+        keeps = is_by_evpn and vrf.vni is not None and vni in (vrf.vni, vrf.stated_vni)
+        vrf.carried_by = families
+        if not keeps:
+            self._leave_vni(vrf)
+        vrf.stated_vni = vni
+        if is_by_evpn and not keeps:
+            wanted = vni if vni is not None else reserved.vni if reserved is not None and reserved.vni else None
+            labels = self._numbers.labels
+            if vni is None or labels.first <= vni <= labels.last:
+                vni = labels.allocate(wanted)
+            vrf.vni = vni
+            self.vnis[vni] = vrf
+            arrival = Delivery(vrf.number | ARRIVING, None, self.settings.router_mac, None)
+            self.tracker.set(DeliveryKey(vni), arrival)
+            for record in vrf.own:
+                self.imports.decide_own(vrf, record)
+        for endpoint in vrf.endpoints.values():
+            self._await(endpoint)
+            self._origination.refresh(endpoint)
+
+    def _leave_vni(self, vrf: Vrf) -> None:
+        """The routes of a VRF that name its VNI are withdrawn, and then nothing comes by it any more."""
+        key, vni = vrf.arrival_key, vrf.vni
+        if key is None or vni is None:
+            return
+        vrf.vni = None
+        for endpoint in vrf.endpoints.values():
+            self._await(endpoint)
+            self._origination.refresh(endpoint)
+        self.exports.flush()
+        self.tracker.remove(key)
+        for record in vrf.own:
+            self.tracker.remove(vrf.arrival(record.prefix))
+        del self.vnis[vni]
+        if vni in self._numbers.labels.live:
+            self._numbers.labels.free(vni)
 
     def _describe(self, vrf: Vrf, spec: InstanceSpec) -> None:
         """Take what an attachment says of its instance."""
@@ -162,7 +227,7 @@ class Instances:
             for endpoint in vrf.endpoints.values():
                 self._origination.refresh(endpoint)
             for record in vrf.own:
-                self.imports.decide(vrf, record)
+                self.imports.decide_own(vrf, record)
         is_told_anew = self._take_static_routes(vrf, spec)
         if spec.readvertise is not UNSAID and spec.readvertise != vrf.readvertise:
             vrf.readvertise, is_told_anew = spec.readvertise, True
@@ -229,6 +294,9 @@ class Instances:
             self.exports.flush()
             self._leave_group(endpoint, group)
         self._set_own(endpoint, before)
+        if vrf.vni is not None:
+            self._await(endpoint)
+            self._origination.refresh(endpoint)
 
     def _move(self, vrf: Vrf, port: Port) -> None:
         """A port is somewhere else on the bridge than it was."""
@@ -250,7 +318,7 @@ class Instances:
                     if table is not None:
                         self.imports.again(table, route.key)
                 for prefix in vrf.own_prefixes(endpoint):
-                    self.imports.decide(vrf, vrf.record(prefix))
+                    self.imports.decide_own(vrf, vrf.record(prefix))
             self._await(endpoint)
 
     def _set_access(self, endpoint: Endpoint) -> None:
@@ -287,7 +355,7 @@ class Instances:
         mac, version = attachment.key.mac, endpoint.version
         group = vrf.groups.get((mac, version))
         if group is None:
-            label = self._label_numbers.allocate(reserved.label if reserved is not None else None)
+            label = self._numbers.labels.allocate(reserved.label if reserved is not None else None)
             group = LabelGroup(vrf, mac, version, label, attachment.port)
             vrf.groups[mac, version] = self.labels[label] = group
             self.tracker.set(group.key, group.delivery)
@@ -301,7 +369,7 @@ class Instances:
             self.tracker.remove(group.key)
             del group.vrf.groups[group.mac, group.version]
             del self.labels[group.label]
-            self._label_numbers.free(group.label)
+            self._numbers.labels.free(group.label)
 
     def _set_own(self, endpoint: Endpoint, before: list[ForwardKey]) -> None:
         """The records that lead to the endpoint in its own VRF are no longer ``before`` but those of now."""
@@ -315,17 +383,30 @@ class Instances:
         for record in now:
             vrf.own.setdefault(record, {})[endpoint] = None
         for record in dict.fromkeys((*before, *now)):
-            self.imports.decide(vrf, record)
+            self.imports.decide_own(vrf, record)
+        if vrf.vni is not None:
+            keys = [prefix_route(vrf.rd, record.prefix).key for record in dict.fromkeys((*before, *now))]
+            self.imports.again(self.store.table(EVPN, 0), *keys)
 
     def _await(self, endpoint: Endpoint) -> None:
         """Announce the endpoint as soon as its records are in effect: now, or when the dataplane has confirmed them."""
         self._do_not_await(endpoint)
-        if endpoint.ready or endpoint.group is None:
+        if endpoint.group is None:
+            endpoint.arriving = frozenset()
             return
-        endpoint.awaits = tuple(key for key in endpoint.keys if not self.tracker.in_effect(key))
+        awaits = [] if endpoint.ready else [key for key in endpoint.own_keys if not self.tracker.in_effect(key)]
+        endpoint.ready = not awaits
+        arriving = []
+        for prefix in endpoint.vrf.own_prefixes(endpoint) if endpoint.vrf.vni is not None else ():
+            keys = () if prefix in endpoint.arriving else endpoint.arrival_keys(prefix)
+            missing = [key for key in keys if not self.tracker.in_effect(key)]
+            awaits += missing
+            if not missing:
+                arriving.append(prefix)
+        endpoint.arriving = frozenset(arriving)
+        endpoint.awaits = tuple(dict.fromkeys(awaits))
         for key in endpoint.awaits:
             self._waiting.setdefault(key, {})[endpoint] = None
-        endpoint.ready = not endpoint.awaits
 
     def _do_not_await(self, endpoint: Endpoint) -> None:
         for key in endpoint.awaits:
@@ -362,10 +443,15 @@ class Instances:
             vrf.leave(endpoint)
             self._set_own(endpoint, before)
             keys += [record for record in before if record not in self.tracker.desired]
-            self._rds.free(endpoint.rd_number)
+            if vrf.vni is not None:
+                arrivals = [vrf.arrival(record.prefix) for record in before]
+                keys += [arrival for arrival in arrivals if arrival not in self.tracker.desired]
+            self._numbers.rds.free(endpoint.rd_number)
             if not vrf.endpoints:
                 if vrf.fallback_key in self.tracker.desired:
                     keys.append(vrf.fallback_key)
+                if vrf.arrival_key is not None:
+                    keys.append(vrf.arrival_key)
                 self._destroy(vrf)
         return Detached(tuple(keys))
 
@@ -380,6 +466,7 @@ class Instances:
 
     def _destroy(self, vrf: Vrf) -> None:
         self.tracker.remove(vrf.fallback_key)
+        self._leave_vni(vrf)
         self._retarget(vrf, frozenset(), frozenset())
         del self.instances[vrf.external_id]
         self._gone.append(vrf)
@@ -402,6 +489,10 @@ class Instances:
         self._destroy(self.instances[redirect_name(target)])
 
     # ------------------------------------------------------------ what others report
+
+    def prefix_routes_changed(self, table: Table, keys: list[bytes]) -> None:
+        """These IP prefix routes of the EVPN table have changed; :meth:`routes_changed` follows."""
+        self.imports.again(table, *keys)
 
     def routes_changed(self) -> None:
         """Routes that this node imports may have changed: take the changes from the store."""
@@ -457,8 +548,8 @@ class Instances:
                 if vrf.redirect_target is not None:
                     self._redirect_numbers.free(vrf.number)
                 else:
-                    self._numbers.free(vrf.number)
-                    self._rds.free(vrf.rd_number)
+                    self._numbers.instances.free(vrf.number)
+                    self._numbers.rds.free(vrf.rd_number)
         finally:
             self._is_busy = False
 

@@ -7,6 +7,8 @@ ever. A VRF that attracts traffic tells a default route and flow specifications 
 7.4): for its static destinations, and, in place of the prefixes themselves, for what it would have readvertised.
 
 An endpoint carries the routes of its own IP version only: its label says which (RFC 4364 section 4.3.2 leaves it open).
+Own routes are told by the families that carry the VRF; what is told on and what attracts are VPN routes. IP prefix
+routes of EVPN have the VRF's route distinguisher and VNI, whichever endpoint they are of.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from dataclasses import replace
 from bagpipe.dataplane.model import Prefix
 from bagpipe.identifiers import RouteTarget
 from bagpipe.rib.decision import rank
-from bagpipe.vpn.attachment import AttractTraffic
+from bagpipe.vpn.attachment import AttractTraffic, CarriedBy
 from bagpipe.vpn.candidates import content
 from bagpipe.vpn.encapsulation import extended_communities
 from bagpipe.vpn.endpoint import Endpoint
@@ -31,6 +33,7 @@ from bagpipe.vpn.export import (
     vpn_route,
 )
 from bagpipe.vpn.imports import Imports
+from bagpipe.vpn.prefix_routes import prefix_payload, prefix_route
 from bagpipe.vpn.steering import flow_route
 from bagpipe.vpn.vrf import Vrf
 from bagpipe.wire.attributes import Attributes
@@ -84,7 +87,9 @@ class Origination:
 
     def _routes(self, endpoint: Endpoint) -> Routes:
         vrf = endpoint.vrf
-        routes: Routes = {}
+        routes = self._prefix_routes(endpoint)
+        if CarriedBy.VPN not in vrf.carried_by:
+            return routes
         if vrf.attract is None:
             for prefix, records in vrf.readvertised[endpoint.version].items():
                 route, offer = self._readvertised(endpoint, prefix, records)
@@ -100,6 +105,18 @@ class Origination:
             rd = vrf.rd if prefix == endpoint.prefix and prefix.is_host else endpoint.rd
             routes[vpn_route(rd, prefix)] = _offer(endpoint, prefix, own)
         return routes
+
+    def _prefix_routes(self, endpoint: Endpoint) -> Routes:
+        """Its routes of EVPN."""
+        vrf, attachment = endpoint.vrf, endpoint.attachment
+        if vrf.vni is None:
+            return {}
+        attributes = self._attributes.prefix(vrf.export_rts, local_pref=attachment.local_pref, order=attachment.order)
+        return {
+            prefix_route(vrf.rd, prefix): Offer(prefix_payload(prefix, vrf.vni), attributes)
+            for prefix in vrf.own_prefixes(endpoint)
+            if prefix in endpoint.arriving
+        }
 
     # ------------------------------------------------------------ attracted traffic
 

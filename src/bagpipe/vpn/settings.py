@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Protocol
 
-from bagpipe.dataplane.model import Address, Capabilities
-from bagpipe.identifiers import RouteTarget
+from bagpipe.dataplane.model import Address, Capabilities, default_router_mac
+from bagpipe.identifiers import MacAddress, RouteTarget
+from bagpipe.vpn.attachment import CarriedBy
 from bagpipe.wire.attributes import Attributes
 from bagpipe.wire.family import Family
 from bagpipe.wire.nlri.codec import Payload
@@ -44,7 +45,8 @@ class Announcer(Protocol):
 @dataclass(frozen=True, slots=True)
 class VpnSettings:
     """The node. ``next_hop`` is the address of its tunnels and the next hop of its routes; ``accept_from`` are
-    addresses (4 or 16 octets) of nodes that may send to it whatever routes there are.
+    addresses (4 or 16 octets) of nodes that may send to it whatever routes there are. ``carried_by`` are the families
+    of the routes of an IP VPN instance of which nobody says another.
     """
 
     local_as: int
@@ -52,3 +54,11 @@ class VpnSettings:
     next_hop: Address
     capabilities: Capabilities
     accept_from: tuple[bytes, ...] = ()
+    carried_by: frozenset[CarriedBy] = frozenset((CarriedBy.VPN,))
+
+    @property
+    def router_mac(self) -> MacAddress | None:
+        """The MAC of this node as a router; None if its dataplane takes no frames from other nodes."""
+        if not self.capabilities.encapsulations:
+            return self.capabilities.router_mac or default_router_mac(self.next_hop)
+        return self.capabilities.router_mac

@@ -18,7 +18,7 @@ from bagpipe.vpn.export import Offer, RouteId
 from bagpipe.vpn.instances import Instances
 from bagpipe.vpn.vrf import Vrf, keys_of
 from bagpipe.wire.attributes import Attributes
-from bagpipe.wire.family import FLOWSPEC_VPNV4, FLOWSPEC_VPNV6, VPNV4, VPNV6, Family
+from bagpipe.wire.family import EVPN, FLOWSPEC_VPNV4, FLOWSPEC_VPNV6, VPNV4, VPNV6, Family
 from bagpipe.wire.nlri import CODECS
 
 Plain = dict[str, object]
@@ -28,21 +28,13 @@ _FAMILY_NAMES: dict[Family, str] = {
     VPNV6: "ipv6/mpls-vpn",
     FLOWSPEC_VPNV4: "ipv4/flow-vpn",
     FLOWSPEC_VPNV6: "ipv6/flow-vpn",
+    EVPN: "l2vpn/evpn",
 }
 
 
 def targets(route_targets: Iterable[RouteTarget]) -> list[str]:
     """Route targets as the looking glass writes them: ``target:64512:1``."""
     return [f"target:{target}" for target in sorted(route_targets)]
-
-
-def instance_list(instances: Instances) -> list[Plain]:
-    """``vpns/instances``: id, name and, if there is one, description of each."""
-    found: list[Plain] = []
-    for vrf in sorted(instances.instances.values(), key=lambda vrf: vrf.number):
-        values: Plain = {"id": vrf.external_id, "name": vrf.name}
-        found.append(values | {"description": vrf.description} if vrf.description else values)
-    return found
 
 
 def instance(instances: Instances, vrf: Vrf) -> Plain:
@@ -61,6 +53,8 @@ def instance(instances: Instances, vrf: Vrf) -> Plain:
         "gateway_ip": _gateway(vrf),
         "subnet_prefix_length": ip.network.prefixlen if ip is not None else None,
         "instance_dataplane_id": vrf.number,
+        "carried_by": sorted(family.value for family in vrf.carried_by),
+        "vni": vrf.vni,
         "ports": ports(instances, vrf),
         "readvertise": None
         if readvertise is None
@@ -163,14 +157,14 @@ def _route_values(family: Family, attributes: Attributes, source: str) -> Plain:
 
 
 def _paths(instances: Instances, vrf: Vrf, prefix: Prefix) -> list[tuple[str, Bundle]]:
-    codec = CODECS[VPNV4 if prefix.version == 4 else VPNV6]
     wanted = vrf.imports | vrf.readvertise_from
     present = {*keys_of(vrf.routes.get(vrf.record(prefix))), *keys_of(vrf.sources.get(prefix))}
     found = []
     for bundle, key in instances.imports.bundles(prefix, tuple(sorted(present)), wanted):
         if bundle.source.origin.is_local and instances.imports.resolver.is_own(vrf, bundle, key):
             continue
-        found.append((str(codec.decode(bundle.table.shape, key, bundle.routes[key])), bundle))
+        table = bundle.table
+        found.append((str(table.codec.decode(table.shape, key, bundle.routes[key])), bundle))
     return found
 
 
@@ -236,22 +230,17 @@ def readvertised(vrf: Vrf) -> list[str]:
     return [str(prefix) for version in (4, 6) for prefix in sorted(vrf.readvertised[version])]
 
 
-def routes(instances: Instances, vrf: Vrf) -> list[Plain]:
-    """Every prefix of an instance with all that competes for it, best first, and the reasons (v2)."""
-    return [
+def prefix_routes(instances: Instances, vrf: Vrf, prefix: Prefix) -> Plain | None:
+    """All that competes for a prefix of an instance, best first, and the reasons (v2); None if nothing does."""
+    candidates = [
         {
-            "prefix": str(prefix),
-            "candidates": [
-                {
-                    "route_distinguisher": each.route_distinguisher,
-                    "peer": each.peer,
-                    "next_hop": each.next_hop,
-                    "local_pref": each.local_pref,
-                    "used": each.used,
-                    "reason": each.reason,
-                }
-                for each in competition(vrf, prefix, instances.imports)
-            ],
+            "route_distinguisher": each.route_distinguisher,
+            "peer": each.peer,
+            "next_hop": each.next_hop,
+            "local_pref": each.local_pref,
+            "used": each.used,
+            "reason": each.reason,
         }
-        for prefix in vrf.prefixes()
+        for each in competition(vrf, prefix, instances.imports)
     ]
+    return {"prefix": str(prefix), "candidates": candidates} if candidates else None

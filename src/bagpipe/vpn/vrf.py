@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from bagpipe.dataplane.model import Address, Fallback, FallbackKey, ForwardKey, Prefix
+from bagpipe.dataplane.model import ARRIVING, Address, DeliveryKey, Fallback, FallbackKey, ForwardKey, Prefix
 from bagpipe.identifiers import MacAddress, RouteDistinguisher, RouteTarget
-from bagpipe.vpn.attachment import AttractTraffic, EndpointKey, Readvertise
+from bagpipe.vpn.attachment import AttractTraffic, CarriedBy, EndpointKey, Readvertise
 from bagpipe.vpn.endpoint import Endpoint, LabelGroup, PortAccess
 
 RibKeys = bytes | tuple[bytes, ...]
@@ -55,7 +55,9 @@ class Vrf:
     keys of imported routes by the record of their prefix (the tracker has the same object), ``own`` the endpoints (and
     static routes through them) and ``unusable`` counts the candidates that this node has no way to reach, both by
     record too. ``sources`` are the keys of routes that match ``readvertise``, by prefix, and ``readvertised`` has for
-    each IP version the prefixes told on, with their route target records.
+    each IP version the prefixes told on, with their route target records. ``carried_by`` are the families of its own
+    routes, ``vni`` the number that EVPN carries it by (None: it does not), and ``stated_vni`` the one that was asked
+    for (None: this node chooses).
     """
 
     def __init__(self, external_id: str, number: int, rd_number: int, rd: RouteDistinguisher) -> None:
@@ -74,6 +76,9 @@ class Vrf:
         self.readvertise_from: frozenset[bytes] = frozenset()
         self.attract: AttractTraffic | None = None
         self.static_routes: tuple[Prefix, ...] = ()
+        self.carried_by: frozenset[CarriedBy] = frozenset()
+        self.vni: int | None = None
+        self.stated_vni: int | None = None
         self.endpoints: dict[EndpointKey, Endpoint] = {}
         self.plugged: dict[str, dict[Endpoint, None]] = {}
         self.macs: dict[MacAddress, dict[Endpoint, None]] = {}
@@ -112,6 +117,15 @@ class Vrf:
     def record(self, prefix: Prefix) -> ForwardKey:
         """The record of a prefix."""
         return ForwardKey(self.number, prefix)
+
+    @property
+    def arrival_key(self) -> DeliveryKey | None:
+        """The record of packets that come by the VNI, if there is one."""
+        return DeliveryKey(self.vni) if self.vni is not None else None
+
+    def arrival(self, prefix: Prefix) -> ForwardKey:
+        """The record of a prefix for packets that come by the VNI: they go to what of the VRF is on this node."""
+        return ForwardKey(self.number | ARRIVING, prefix)
 
     def prefixes(self) -> list[Prefix]:
         """All that a route or an endpoint leads to, in order."""

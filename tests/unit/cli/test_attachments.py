@@ -43,7 +43,8 @@ def test_every_option_has_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     with answering({PUT: IN_EFFECT}) as server:
         status = run(
             monkeypatch, "--server", server.url, "attach", *NEEDED, "--type", "ipvpn", "--import-rt", "1:2",
-            "--export-rt", "1:3", "--rd", "1:9", "--instance-description", "d", "--static-route", "10.9.0.0/16",
+            "--export-rt", "1:3", "--carried-by", "vpn", "--carried-by", "evpn",
+            "--rd", "1:9", "--instance-description", "d", "--static-route", "10.9.0.0/16",
             "--fallback-src-mac", "a", "--fallback-dst-mac", "b", "--fallback-port", "3", "--fallback-vlan", "4",
             "--readvertise-from", "2:1", "--readvertise-to", "2:2", "--redirect-rt", "3:1", "--source-prefix", "p",
             "--destination-prefix", "q", "--protocol", "tcp", "--source-port", "1", "--destination-port", "2:3",
@@ -63,6 +64,7 @@ def test_every_option_has_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
             "import_rts": ["1:2"],
             "export_rts": ["1:3"],
             "route_distinguisher": "1:9",
+            "carried_by": ["vpn", "evpn"],
             "description": "d",
             "static_routes": ["10.9.0.0/16"],
             "fallback": {"src_mac": "a", "dst_mac": "b", "port_number": 3, "vlan": 4},

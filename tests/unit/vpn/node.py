@@ -20,6 +20,7 @@ from bagpipe.identifiers import MacAddress, RouteTarget
 from bagpipe.rib.adj_rib_in import AdjRibIn, Gate
 from bagpipe.rib.bundle import Origin
 from bagpipe.speaker import Speaker, SpeakerSettings, membership_key
+from bagpipe.vpn.allocation import Numbers
 from bagpipe.vpn.attachment import Attachment, EndpointKey, InstanceSpec, InstanceType, Reserved
 from bagpipe.vpn.instances import Attached, Detached, Instances, VpnSettings
 from bagpipe.wire.attributes import EXTENDED_COMMUNITIES, Context, walk
@@ -90,7 +91,8 @@ class Node:
         self.speaker = RetainingSpeaker(SpeakerSettings(64512, IPv4Address(router_id)), jitter=lambda: 0.0)
         self.tracker = Tracker()
         settings = VpnSettings(64512, IPv4Address(router_id), ip_address(next_hop), capabilities, accept_from)
-        self.instances = Instances(self.speaker.store, self.speaker, self.tracker, settings)
+        numbers = Numbers(capabilities.labels)
+        self.instances = Instances(self.speaker.store, self.speaker, self.tracker, settings, numbers)
         self.speaker.importer = self.instances.routes_changed
         self.peers: dict[str, AdjRibIn] = {}
 

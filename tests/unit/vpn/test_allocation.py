@@ -49,3 +49,14 @@ def test_a_number_wanted_out_of_turn_is_never_given_twice() -> None:
     numbers.allocate(2)
     assert sorted(numbers.allocate() for _ in range(4)) == [1, 3, 4, 5]
     assert numbers.available == 0
+
+
+def test_a_number_that_is_held_is_passed_over_until_it_is_freed() -> None:
+    numbers = Allocator("labels", 16, 20)
+    assert numbers.hold(17)
+    assert not numbers.hold(17)
+    assert not numbers.hold(21)
+    assert [numbers.allocate() for _ in range(3)] == [16, 18, 19]
+    numbers.free(17)
+    assert [numbers.allocate() for _ in range(2)] == [20, 17]
+    assert numbers.available == 0

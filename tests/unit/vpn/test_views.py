@@ -116,17 +116,14 @@ def test_routes_are_shown_as_received_best_advertised_and_told_on() -> None:
         "flow 192.0.2.11:0 destination 40.0.0.0/24 protocol =6 destination-port >=80&<=90",
     }
     assert views.readvertised(red) == ["40.0.0.0/24"]
-    candidates = views.routes(node.instances, red)[0]["candidates"]
-    assert [each["used"] for each in candidates] == [True, False]  # type: ignore[attr-defined]
+    told = views.prefix_routes(node.instances, red, red.prefixes()[0])
+    assert told is not None
+    assert [each["used"] for each in told["candidates"]] == [True, False]  # type: ignore[attr-defined]
 
 
-def test_the_list_of_instances_has_names_and_descriptions() -> None:
+def test_an_instance_that_flows_redirect_to_says_so_and_has_no_ports() -> None:
     node = node_with_everything()
     redirect = node.instances.instances["redirect-to-ipvpn-64512_300"]
-    assert views.instance_list(node.instances) == [
-        {"id": "red", "name": "VRF-1", "description": "the red one"},
-        {"id": "redirect-to-ipvpn-64512_300", "name": f"VRF-{redirect.number}"},
-    ]
     hidden = views.instance(node.instances, redirect)
     assert hidden["redirect_target"] == "target:64512:300"
     assert hidden["ports"] == {}

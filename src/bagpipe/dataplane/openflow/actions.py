@@ -32,6 +32,14 @@ PORT_ALL = 0xFFFFFFFC
 PORT_CONTROLLER = 0xFFFFFFFD
 PORT_LOCAL = 0xFFFFFFFE
 PORT_ANY = 0xFFFFFFFF
+_PORT_NAMES = {
+    PORT_IN_PORT: "in_port",
+    PORT_NORMAL: "NORMAL",
+    PORT_FLOOD: "FLOOD",
+    PORT_ALL: "ALL",
+    PORT_CONTROLLER: "CONTROLLER",
+    PORT_LOCAL: "LOCAL",
+}
 
 _EXPERIMENTER = 0xFFFF
 _NICIRA = 0x00002320
@@ -71,7 +79,7 @@ class Output(Action):
         return _OUTPUT.pack(0, 16, self.port, self.max_len)
 
     def __str__(self) -> str:
-        return f"output:{'in_port' if self.port == PORT_IN_PORT else self.port}"
+        return f"output:{_PORT_NAMES.get(self.port, self.port)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,12 @@ class Missed:
     """The bridge had more changes to tell of than it could hold: read back what it has."""
 
 
-BridgeEvent = Connected | Disconnected | Touched | Missed
+@dataclass(frozen=True, slots=True)
+class TouchedByOthers:
+    """Somebody else added, changed or removed flows of his own in the table that was asked for."""
+
+
+BridgeEvent = Connected | Disconnected | Touched | TouchedByOthers | Missed
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,8 @@ class Bridge:
     """A bridge at ``unix:/var/run/openvswitch/NAME.mgmt`` (or ``tcp:ADDRESS:PORT``), used with ``async with``.
 
     ``listener`` is called on the loop with each :data:`BridgeEvent`; it must not block. ``watch`` asks to be told
-    when somebody else touches flows that carry our cookie. Raises LocalMisuse for a target of another form.
+    when somebody else touches flows that carry our cookie, and ``others`` when he touches flows that do not in this
+    table. Raises LocalMisuse for a target of another form.
     """
 
     def __init__(
@@ -101,6 +107,7 @@ class Bridge:
         listener: Callable[[BridgeEvent], None] | None = None,
         watch: Ours | None = None,
         timing: Timing | None = None,
+        others: int | None = None,
     ) -> None:
         check_target(target)
         self.target = target
@@ -108,6 +115,7 @@ class Bridge:
         self._timing = timing or Timing()
         self._listener = listener
         self._watch = watch
+        self._others = others
         self._link: Link | None = None
         self._up = asyncio.Event()
         self._batch = asyncio.Lock()
@@ -252,14 +260,19 @@ class Bridge:
         if self._watch is None:
             return
         ours = []
+        is_others = False
         for update in reply.updates:
             if isinstance(update, FlowUpdate):
                 if self._watch.has(update.cookie):
                     ours.append(update)
+                elif update.table == self._others:
+                    is_others = True
             elif update.event is FlowEvent.PAUSED:
                 self._say(Missed())
         if ours:
             self._say(Touched(tuple(ours)))
+        if is_others:
+            self._say(TouchedByOthers())
 
     def _say(self, event: BridgeEvent) -> None:
         if self._listener is None:

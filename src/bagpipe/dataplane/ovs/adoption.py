@@ -68,14 +68,19 @@ class MatchOrder:
 
 
 _ADDRESSES = tuple(
-    (header, field.size) for field in (f.IPV4_DST, f.IPV6_DST) for header in (field.header, field.masked_header)
+    (header, field.size)
+    for field in (f.IPV4_DST, f.IPV6_DST, f.ARP_TPA, f.ND_TARGET, f.ETH_DST)
+    for header in (field.header, field.masked_header)
 )
 
 
 class Actual:
-    """The flows and groups of ours that the bridge holds. Raises MalformedMessage or LocalMisuse."""
+    """The flows and groups of ours that the bridge holds; ours are groups with a number of ``span``.
 
-    def __init__(self, flows: Iterable[PackedFlow], groups: Iterable[GroupEntry]) -> None:
+    Raises MalformedMessage or LocalMisuse.
+    """
+
+    def __init__(self, flows: Iterable[PackedFlow], groups: Iterable[GroupEntry], span: range = GROUPS) -> None:
         order = MatchOrder()
         self._flows: dict[bytes, bytes] = {}
         for flow in flows:
@@ -83,7 +88,7 @@ class Actual:
             end = _MATCH + _padded(int.from_bytes(octets[_MATCH + 2 : _MATCH + 4]))
             octets = octets[:_MATCH] + order.of(octets[_MATCH:end]) + octets[end:]
             self._flows[place(octets)] = octets
-        self._groups = {entry.group: entry.as_addition for entry in groups if entry.group in GROUPS}
+        self._groups = {entry.group: entry.as_addition for entry in groups if entry.group in span}
 
     @property
     def groups(self) -> list[int]:

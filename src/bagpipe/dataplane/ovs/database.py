@@ -25,7 +25,7 @@ __all__ = ["OWNER", "OWNER_KEY", "Bridge", "Build", "Contents", "Database", "Int
 _log = logging.getLogger(__name__)
 
 OWNER_KEY, OWNER = "bagpipe-owner", "bagpipe-bgp"
-"""The external_ids entry of a Port row that is ours."""
+"""The external_ids entry of a Port or Bridge row that is ours."""
 
 _PROBE = 0.2
 _STOPPING = 2.0
@@ -64,13 +64,18 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """A row of Bridge, its interfaces, which of its ports are ours, and the VNIs of its ports' networks."""
+    """A row of Bridge, its interfaces, which of its ports are ours, and the VNIs of its ports' networks.
+
+    ``protocols`` are the versions of OpenFlow that it speaks, none for all; ``is_ours`` if it carries our mark.
+    """
 
     name: str
     datapath_type: str
     interfaces: Mapping[str, Interface] = field(default_factory=dict)
     ours: frozenset[str] = frozenset()
     vnis: frozenset[int] = frozenset()
+    protocols: frozenset[str] = frozenset()
+    is_ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +210,15 @@ class Database:
                 known = [self._read_interface(member) for member in port_row.interfaces]
             interfaces += [interface for interface in known if interface is not None]
         by_name = {interface.name: interface for interface in interfaces}
-        return Bridge(row.name, row.datapath_type, by_name, frozenset(ours), frozenset(vnis))
+        return Bridge(
+            row.name,
+            row.datapath_type,
+            by_name,
+            frozenset(ours),
+            frozenset(vnis),
+            frozenset(row.protocols),
+            row.external_ids.get(OWNER_KEY) == OWNER,
+        )
 
     def _read_interface(self, row: Any) -> Interface:
         number = next(iter(row.ofport), -1)

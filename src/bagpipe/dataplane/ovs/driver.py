@@ -7,55 +7,43 @@ the ports for other nodes are there; tunnel ports are made here, bridges and the
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from bagpipe.dataplane.delta import Change
-from bagpipe.dataplane.driver import Again, Carried, Difference, DriverEvent, Gone, Listener, Ready
+from bagpipe.dataplane.driver import Carried, Difference, Foreign
 from bagpipe.dataplane.errors import DataplaneError, Unreachable
-from bagpipe.dataplane.model import Capabilities, DeliveryKey, Encapsulation, ForwardKey, Key, Remote, Value
+from bagpipe.dataplane.model import Address, Capabilities, DeliveryKey, Encapsulation, ForwardKey, Key, Remote, Value
 from bagpipe.dataplane.openflow import (
-    Bridge,
-    BridgeEvent,
-    Connected,
-    Disconnected,
     FlowMod,
     GroupMod,
-    Missed,
     Timing,
-    Touched,
 )
 from bagpipe.dataplane.openflow.monitoring import FlowUpdate
-from bagpipe.dataplane.ovs import inspection
+from bagpipe.dataplane.ovs import foreign, inspection
 from bagpipe.dataplane.ovs.adoption import Actual
 from bagpipe.dataplane.ovs.ground import Ground, Need, Underlay
 from bagpipe.dataplane.ovs.label_ports import LabelPorts, label_of
 from bagpipe.dataplane.ovs.neighbours import Neighbours
-from bagpipe.dataplane.ovs.pipeline import OURS, foundation, instance_of
+from bagpipe.dataplane.ovs.pipeline import GROUPS, OURS, Priority, foundation, instance_of
 from bagpipe.dataplane.ovs.plan import Plan, Program
 from bagpipe.dataplane.ovs.ports import BridgePorts
 from bagpipe.dataplane.ovs.settings import VXLAN_PORT_NAME, OvsSettings
+from bagpipe.dataplane.ovs.supervision import Supervised
 from bagpipe.identifiers import MacAddress
 
 _log = logging.getLogger(__name__)
-_RETRY = 1.0
 _RESOLVING = 1.0
 """Seconds that an adoption waits for the MACs of next hops: flows that are there should not be taken for wrong."""
-_PATIENCE = 0.5
-"""Seconds after the start in which connecting is not worth a word."""
-_TOGETHER = 3
-"""How often a batch is tried as a whole; after that each message by itself, to find all that the switch refuses."""
 
 
-class OvsDataplane:
+class OvsDataplane(Supervised[Underlay, Plan]):
     """The driver ``ovs``; see :class:`bagpipe.dataplane.driver.Dataplane` for what each method does."""
 
     def __init__(self, settings: OvsSettings, *, timing: Timing | None = None) -> None:
+        super().__init__(settings.target, OURS, timing)
         self.settings = settings
-        self._listener: Listener | None = None
-        self._bridge = Bridge(settings.target, listener=self._bridge_says, watch=OURS, timing=timing)
-        self._ports = BridgePorts(
+        self._bridge_ports = BridgePorts(
             settings.database,
             settings.bridge,
             changed=self._ports_changed,
@@ -63,81 +51,36 @@ class OvsDataplane:
         )
         self._label_ports = LabelPorts(settings, self._ports)
         self._neighbours = Neighbours(changed=self._neighbour_changed)
-        self._lock = asyncio.Lock()
-        self._wake = asyncio.Event()
-        self._mending = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._held = contextlib.AsyncExitStack()
-        self._connections = 0
-        self._laid_for = 0
-        self._is_ready = False
-        self._why: str | None = None
-        self._program = self._lay(Underlay())
+        self._program = self._laid(Underlay())
         self._plugged: set[str] = set()
-        self._is_over = False
-        self._patient_until = 0.0
 
     @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
         return self.settings.capabilities
 
-    async def start(self, listener: Listener) -> None:
-        """Begin to connect."""
-        self._listener = listener
-        await self._neighbours.start()
-        self._held.push_async_callback(self._neighbours.close)
-        await self._ports.start()
-        self._held.push_async_callback(self._ports.close)
-        await self._held.enter_async_context(self._bridge)
-        self._patient_until = asyncio.get_running_loop().time() + _PATIENCE
-        self._tasks = [asyncio.create_task(self._supervise()), asyncio.create_task(self._mend())]
-        self._wake.set()
-
-    async def close(self) -> None:
-        """Let go; what is programmed stays."""
-        self._listener = None
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
-        await self._held.aclose()
-
     # ------------------------------------------------------------------ what it stands on
 
-    def _lay(self, underlay: Underlay) -> Program:
+    @property
+    def _ports(self) -> BridgePorts:
+        return self._bridge_ports
+
+    @property
+    def _standing_on(self) -> Underlay:
+        return self._program.ground.underlay
+
+    def _lay(self, ground: Underlay) -> None:
+        self._program = self._laid(ground)
+
+    def _laid(self, underlay: Underlay) -> Program:
         return Program(Ground(self.settings, underlay, self._ports, self._neighbours, self._label_ports))
 
-    async def _supervise(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            if self._is_over:
-                return
-            try:
-                underlay = await self._find_underlay()
-            except DataplaneError as cause:
-                if loop.time() >= self._patient_until:
-                    self._gone(str(cause))
-                loop.call_later(_RETRY, self._wake.set)
-                continue
-            if underlay == self._program.ground.underlay and self._laid_for == self._connections and self._is_ready:
-                continue
-            if self._is_ready:
-                self._gone("the connection or the ports for other nodes have changed")
-            async with self._lock:
-                self._program = self._lay(underlay)
-                self._laid_for = self._connections
-            self._is_ready = True
-            self._why = None
-            self._say(Ready())
+    async def _follow(self) -> None:
+        await self._neighbours.start()
+        self._held.push_async_callback(self._neighbours.close)
 
-    async def _find_underlay(self) -> Underlay:
-        if self._ports.fault is not None:
-            raise Unreachable(self._ports.fault)
-        if not self._bridge.is_connected:
-            raise self._bridge.fault or Unreachable(f"{self.settings.target}: not connected yet")
+    async def _find_ground(self) -> Underlay:
+        self._check_reached()
         gre = vxlan = mpls = source = None
         settings = self.settings
         if settings.uses_gre:
@@ -171,30 +114,6 @@ class OvsDataplane:
             except DataplaneError as cause:
                 _log.warning("ovsbr_interfaces_mtu of port %s: %s", name, cause)
 
-    def _gone(self, why: str) -> None:
-        if self._is_ready or why != self._why:
-            self._is_ready = False
-            self._why = why
-            self._say(Gone(why))
-
-    def _say(self, event: DriverEvent) -> None:
-        if self._listener is not None:
-            self._listener(event)
-
-    def _bridge_says(self, event: BridgeEvent) -> None:
-        if isinstance(event, Connected):
-            self._connections = event.number
-            self._wake.set()
-        elif isinstance(event, Disconnected):
-            if self._is_ready:
-                self._gone(str(event.why))
-            self._wake.set()
-        elif isinstance(event, Missed):
-            self._laid_for = 0
-            self._wake.set()
-        elif isinstance(event, Touched):
-            self._touched(event.updates)
-
     def _ports_changed(self, names: frozenset[str]) -> None:
         settings = self.settings
         if names & {settings.bridge, settings.gre_tunnel, VXLAN_PORT_NAME, settings.underlay} or not self._is_ready:
@@ -214,11 +133,6 @@ class OvsDataplane:
     def _again(self, needs: Iterable[Need], why: str) -> None:
         self._say_again(self._program.dependents.of(needs), why)
 
-    def _say_again(self, keys: Iterable[Key], why: str) -> None:
-        told = tuple(dict.fromkeys(keys))
-        if told and self._is_ready:
-            self._say(Again(told, why))
-
     # ------------------------------------------------------------------ what others did to our flows
 
     def _touched(self, updates: Sequence[FlowUpdate]) -> None:
@@ -237,19 +151,6 @@ class OvsDataplane:
             return inspection.route_of(update.priority, update.match)
         return key
 
-    async def _mend(self) -> None:
-        """Bring back the flows that belong to no record."""
-        while True:
-            await self._mending.wait()
-            self._mending.clear()
-            async with self._lock:
-                if not self._is_ready:
-                    continue
-                try:
-                    (await self._bridge.apply(self._foundation())).check()
-                except DataplaneError as cause:
-                    _log.warning("flows that others changed could not be brought back: %s", cause)
-
     def _foundation(self) -> list[FlowMod]:
         underlay = self._program.ground.underlay
         return list(foundation(self.settings, underlay.tunnels, underlay.mpls))
@@ -264,7 +165,7 @@ class OvsDataplane:
             await self._label_ports.withdraw(changes)
             refusals = await self._perform(changes, None, sweep=False)
             refusals |= await self._label_ports.provide(changes, refusals)
-            self._forget(self._program.dependents.take_dropped())
+            self._forget(need for need in self._program.dependents.take_dropped() if isinstance(need, bytes))
             await self._unplug()
             return refusals
 
@@ -274,7 +175,7 @@ class OvsDataplane:
             self._check_ready()
             changes = [Change(key, None, value) for key, value in desired.items()]
             before = self._program.dependents.addresses()
-            self._program = self._lay(self._program.ground.underlay)
+            self._lay(self._program.ground.underlay)
             await self._plug(changes)
             await self._resolve(changes)
             self._label_ports.adopt(changes)
@@ -295,10 +196,6 @@ class OvsDataplane:
             self._neighbours.forget(address)
             self._program.next_hops.forget(address)
 
-    def _check_ready(self) -> None:
-        if not self._is_ready or not self._bridge.is_connected:
-            raise Unreachable(self._why or "the bridge is not ready")
-
     async def _actual(self) -> Actual:
         return Actual(await self._bridge.packed_flows(OURS), await self._bridge.groups())
 
@@ -310,24 +207,8 @@ class OvsDataplane:
             plan.add(flow, None)
         return actual.still_to_do(plan, sweep=sweep)
 
-    async def _perform(self, changes: Sequence[Change], actual: Actual | None, *, sweep: bool) -> dict[Key, str]:
-        program = self._program
-        excluded: dict[Key, str] = {}
-        tries = 0
-        while True:
-            plan = self._plan(changes, excluded, actual, sweep)
-            result = await self._bridge.apply(plan.messages, atomic=tries < _TOGETHER or tries % 2 == 0)
-            tries += 1
-            if not result.refusals:
-                program.commit(plan)
-                return plan.refusals
-            found: dict[Key, str] = {}
-            for place, error in result.refusals.items():
-                reason = f"the switch refused it: {error.name}: {result.changes[place]}"
-                found.update((key, reason) for key in plan.keys_of(plan.owners[place]))
-            if found.keys() <= excluded.keys():
-                result.check()
-            excluded.update(found)
+    def _commit(self, plan: Plan) -> None:
+        self._program.commit(plan)
 
     async def _resolve(self, changes: Sequence[Change]) -> None:
         """Give the neighbours of all next hops a moment to be found."""
@@ -383,7 +264,7 @@ class OvsDataplane:
             (await self._bridge.apply([FlowMod.deletion(OURS.cookie, OURS.mask), *groups])).check()
             ports = [name for name in self._ports.names() if self._ports.is_ours(name)]
             await self._ports.delete_ports(ports)
-            self._program = self._lay(Underlay())
+            self._lay(Underlay())
             self._plugged.clear()
             self._gone("all that was ours was removed")
             return len(actual) + len(ports)
@@ -401,10 +282,22 @@ class OvsDataplane:
             self._check_ready()
             changes = [Change(key, None, value) for key, value in desired.items()]
             actual = await self._actual()
-            plan = self._lay(self._program.ground.underlay).plan(changes, {})
+            plan = self._laid(self._program.ground.underlay).plan(changes, {})
             for flow in self._foundation():
                 plan.add(flow, None)
             return inspection.differences(actual, plan)
+
+    async def foreign(self, records: Mapping[Key, Value], destination: Address | None = None) -> list[Foreign]:
+        """Flows of others in our tables and, unless only packets to ``destination`` matter, their groups."""
+        self._check_ready()
+        changes = [Change(key, None, value) for key, value in records.items()]
+        plan = self._laid(self._program.ground.underlay).plan(changes, {})
+        if destination is None:
+            ways = foreign.all_packets(plan, self._foundation())
+        else:
+            ways = foreign.packets_to(destination, plan, self._foundation())
+        found = await foreign.foreign_flows(self._bridge, OURS, self.settings.tables, Priority.LOWEST, ways)
+        return found if destination is not None else found + await foreign.foreign_groups(self._bridge, GROUPS)
 
     def overview(self) -> dict[str, object]:
         """Plain values for the looking glass."""

@@ -72,8 +72,39 @@ class Underlay:
         return tuple(number for number in (self.gre, self.vxlan) if number is not None)
 
 
-class Ground:
-    """Answers what the compilation of records asks, and notes what was asked in ``asked`` until it is taken."""
+class PortGround:
+    """Answers what the compilation of records asks of the ports of ``bridge``, and notes what was asked in ``asked``
+    until it is taken.
+    """
+
+    def __init__(self, bridge: str, numbers: Numbers) -> None:
+        self.asked: set[Need] = set()
+        self._bridge = bridge
+        self._numbers = numbers
+
+    def port(self, port: Port) -> int:
+        """The OpenFlow port of an endpoint. Raises Missing."""
+        if port.number is not None:
+            return port.number
+        self.asked.add(port.on_bridge)
+        number = self._numbers.number(port.on_bridge)
+        if number is None:
+            raise Missing(f"port {port.on_bridge} is not on bridge {self._bridge}")
+        return number
+
+    def number(self, name: str) -> int | None:
+        """The OpenFlow port of a name, None if there is none."""
+        return self._numbers.number(name)
+
+    def take_asked(self) -> frozenset[Need]:
+        """What was asked since the last time."""
+        asked = frozenset(self.asked)
+        self.asked.clear()
+        return asked
+
+
+class Ground(PortGround):
+    """What an IP VPN's records stand on."""
 
     def __init__(
         self,
@@ -83,26 +114,11 @@ class Ground:
         neighbours: Neighbourhood | None,
         own_ports: OwnPorts | None = None,
     ) -> None:
+        super().__init__(settings.bridge, numbers)
         self.settings = settings
         self.underlay = underlay
-        self.asked: set[Need] = set()
-        self._numbers = numbers
         self._neighbours = neighbours
         self._own_ports = own_ports
-
-    def port(self, port: Port) -> int:
-        """The OpenFlow port of an endpoint. Raises Missing."""
-        if port.number is not None:
-            return port.number
-        self.asked.add(port.on_bridge)
-        number = self._numbers.number(port.on_bridge)
-        if number is None:
-            raise Missing(f"port {port.on_bridge} is not on bridge {self.settings.bridge}")
-        return number
-
-    def number(self, name: str) -> int | None:
-        """The OpenFlow port of a name, None if there is none."""
-        return self._numbers.number(name)
 
     def mac(self, address: bytes) -> MacAddress:
         """The MAC by which a next hop is reached. Raises Missing."""
@@ -128,12 +144,6 @@ class Ground:
             raise Missing(conflict)
         return self._own_ports.port_of(label) is not None
 
-    def take_asked(self) -> frozenset[Need]:
-        """What was asked since the last time."""
-        asked = frozenset(self.asked)
-        self.asked.clear()
-        return asked
-
 
 class Dependents:
     """Which records need a port or a neighbour, whether they have it or wait for it."""
@@ -142,7 +152,7 @@ class Dependents:
         self._by_need: dict[Need, dict[Key, None]] = {}
         self._needs: dict[Key, frozenset[Need]] = {}
         self._last: frozenset[Need] = frozenset()
-        self._dropped: set[bytes] = set()
+        self._dropped: set[Need] = set()
 
     def note(self, key: Key, needs: frozenset[Need]) -> None:
         """``key`` needs just these."""
@@ -154,8 +164,7 @@ class Dependents:
             held.pop(key, None)
             if not held:
                 del self._by_need[need]
-                if isinstance(need, bytes):
-                    self._dropped.add(need)
+                self._dropped.add(need)
         for need in needs:
             self._by_need.setdefault(need, {})[key] = None
         if needs:
@@ -172,11 +181,15 @@ class Dependents:
         """Whether any record needs it."""
         return need in self._by_need
 
+    def needs(self) -> list[Need]:
+        """Everything that is needed."""
+        return list(self._by_need)
+
     def addresses(self) -> list[bytes]:
         """Every next hop whose MAC is needed."""
         return [need for need in self._by_need if isinstance(need, bytes)]
 
-    def take_dropped(self) -> list[bytes]:
-        """The next hops whose MAC is needed no more, since the last time."""
+    def take_dropped(self) -> list[Need]:
+        """What is needed no more, since the last time."""
         dropped, self._dropped = self._dropped, set()
-        return [address for address in dropped if address not in self._by_need]
+        return [need for need in dropped if need not in self._by_need]

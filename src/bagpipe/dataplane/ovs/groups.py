@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import Protocol
 
 from bagpipe.dataplane.model import NextHop, Remote
 from bagpipe.dataplane.openflow import Bucket, GroupCommand, GroupMod, GroupType, Selection
+from bagpipe.dataplane.openflow.actions import Action
 from bagpipe.dataplane.openflow.groups import BUCKET_MAX
 from bagpipe.dataplane.ovs.ground import Missing
-from bagpipe.dataplane.ovs.next_hops import NextHops
 from bagpipe.dataplane.ovs.pipeline import GROUPS
 
 Hops = tuple[NextHop, ...]
+
+
+class Compiler(Protocol):
+    """Who knows what is done to a packet that goes to a next hop."""
+
+    def actions(self, hop: NextHop) -> tuple[Action, ...]:
+        """As in a bucket. Raises Missing."""
+        ...
 
 
 def _place(hop: NextHop) -> tuple[int, str]:
@@ -25,7 +34,8 @@ def _place(hop: NextHop) -> tuple[int, str]:
 
 def _text(hop: NextHop) -> str:
     if isinstance(hop, Remote):
-        return f"remote {hop.address.hex()} {hop.encapsulation.value} {hop.label:06x} {hop.order}"
+        router = f" {hop.mac.hex()}" if hop.mac else ""
+        return f"remote {hop.address.hex()} {hop.encapsulation.value} {hop.label:06x} {hop.order}{router}"
     return f"local {hop.port.name} {hop.port.vlan} {hop.port.number} {hop.port.interface} {hop.mac} {hop.order}"
 
 
@@ -48,10 +58,11 @@ def bucket_numbers(hops: Hops) -> list[int]:
 
 
 class GroupPool:
-    """Which group numbers are in use, for which next hops, and by how many routes."""
+    """Which group numbers of ``span`` are in use, for which next hops, and by how many routes."""
 
-    def __init__(self, selection: Selection) -> None:
+    def __init__(self, selection: Selection, span: range = GROUPS) -> None:
         self._selection = selection
+        self._span = span
         self._numbers: dict[Hops, int] = {}
         self._holders: dict[int, Hops] = {}
         self.users: dict[Hops, int] = {}
@@ -62,11 +73,11 @@ class GroupPool:
         if number is None:
             text = "\n".join(map(_text, hops)).encode()
             start = int.from_bytes(hashlib.blake2s(text, digest_size=3).digest())
-            span = len(GROUPS)
+            span = self._span
             number = next(
-                GROUPS[(start + more) % span]
-                for more in range(span)
-                if GROUPS[(start + more) % span] not in self._holders
+                span[(start + more) % len(span)]
+                for more in range(len(span))
+                if span[(start + more) % len(span)] not in self._holders
             )
             self._numbers[hops] = number
             self._holders[number] = hops
@@ -80,15 +91,15 @@ class GroupPool:
         """The next hops of every group that a route uses."""
         return {self._numbers[hops]: hops for hops in self.users}
 
-    def put(self, hops: Hops, next_hops: NextHops) -> GroupMod:
+    def put(self, hops: Hops, next_hops: Compiler) -> GroupMod:
         """The message that makes the group, or makes it right. Raises Missing."""
         return self._mod(hops, next_hops, GroupCommand.ADD_OR_MODIFY)
 
-    def wanted(self, hops: Hops, next_hops: NextHops) -> GroupMod:
+    def wanted(self, hops: Hops, next_hops: Compiler) -> GroupMod:
         """The group as the switch would show it. Raises Missing."""
         return self._mod(hops, next_hops, GroupCommand.ADD)
 
-    def _mod(self, hops: Hops, next_hops: NextHops, command: GroupCommand) -> GroupMod:
+    def _mod(self, hops: Hops, next_hops: Compiler, command: GroupCommand) -> GroupMod:
         if len(hops) < 2:
             raise Missing("a group needs several next hops")
         buckets = tuple(

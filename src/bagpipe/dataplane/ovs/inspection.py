@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import ip_address
 
 from bagpipe.dataplane.delta import Change
@@ -18,7 +19,7 @@ from bagpipe.dataplane.model import (
     Remote,
     Value,
 )
-from bagpipe.dataplane.openflow import Bridge, FlowMod, GroupMod, Match, PackedFlow
+from bagpipe.dataplane.openflow import Bridge, FlowMod, GroupMod, Match, Ours, PackedFlow
 from bagpipe.dataplane.openflow import fields as f
 from bagpipe.dataplane.openflow.actions import ETH_IPV6
 from bagpipe.dataplane.openflow.flows import FlowCommand
@@ -26,7 +27,7 @@ from bagpipe.dataplane.ovs.adoption import Actual
 from bagpipe.dataplane.ovs.ground import Neighbourhood
 from bagpipe.dataplane.ovs.label_ports import LabelPorts
 from bagpipe.dataplane.ovs.pipeline import OURS, route_priority
-from bagpipe.dataplane.ovs.plan import Plan, Program, SharedBy, place_of
+from bagpipe.dataplane.ovs.plan import Message, Plan, Program, place_of
 from bagpipe.dataplane.ovs.ports import BridgePorts
 from bagpipe.dataplane.ovs.settings import VXLAN_PORT_NAME, OvsSettings
 
@@ -63,9 +64,17 @@ async def carried(
         missing.append(f"port {own_port} is not on the bridge, so tunnels of another bridge take the packets")
     plan = Program(program.ground).plan([Change(key, None, value)], {})
     missing += plan.refusals.values()
-    parts: list[str] = [] if own_port is None else [f"port {own_port}"]
+    shown = await carried_by(bridge, OURS, plan.messages)
+    parts = shown.parts if own_port is None else (f"port {own_port}", *shown.parts)
+    return Carried(parts, shown.counters, _neighbours_of(neighbours, value), (*missing, *shown.missing))
+
+
+async def carried_by(bridge: Bridge, ours: Ours, messages: Iterable[Message]) -> Carried:
+    """The flows and groups that ``messages`` add, as the bridge has them. Raises DataplaneError."""
+    parts: list[str] = []
+    missing: list[str] = []
     counters = {"packets": 0, "octets": 0}
-    for message in plan.messages:
+    for message in messages:
         if isinstance(message, GroupMod):
             found = [entry for entry in await bridge.groups(message.group) if entry.group == message.group]
             parts += map(str, found)
@@ -74,7 +83,7 @@ async def carried(
         flow = message.unpacked if isinstance(message, PackedFlow) else message
         if flow.command is not FlowCommand.ADD:
             continue
-        entries = await bridge.flows(OURS, table=flow.table, match=flow.match)
+        entries = await bridge.flows(ours, table=flow.table, match=flow.match)
         here = [entry for entry in entries if place_of(entry.as_addition) == place_of(flow)]
         if not here:
             missing.append(f"not on the bridge: {str(flow).removeprefix('add ')}")
@@ -82,7 +91,7 @@ async def carried(
             parts.append(str(entry))
             counters["packets"] += entry.counters.packets
             counters["octets"] += entry.counters.octets
-    return Carried(tuple(parts), counters, _neighbours_of(neighbours, value), tuple(missing))
+    return Carried(tuple(parts), counters, {}, tuple(missing))
 
 
 def _neighbours_of(neighbours: Neighbourhood, value: Value) -> dict[str, str | None]:
@@ -103,8 +112,7 @@ def differences(actual: Actual, plan: Plan) -> list[Difference]:
     for one in actual.unlike(plan):
         kind = "changed" if one.is_there else "missing"
         message = one.message.unpacked if isinstance(one.message, PackedFlow) else one.message
-        owner = next(plan.keys_of(one.owner), None) if isinstance(one.owner, SharedBy) else one.owner
-        found.append(Difference(kind, owner, _text(message)))
+        found.append(Difference(kind, next(plan.keys_of(one.owner), None), _text(message)))
     found += [Difference("extra", None, _text(flow)) for flow in actual.extra_flows(plan)]
     found += [Difference("extra", None, _text(group)) for group in actual.extra_groups(plan)]
     return found

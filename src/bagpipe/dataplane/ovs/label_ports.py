@@ -19,7 +19,7 @@ from ipaddress import ip_address
 
 from bagpipe.dataplane.delta import Change
 from bagpipe.dataplane.errors import DataplaneError
-from bagpipe.dataplane.model import DeliveryKey, Key
+from bagpipe.dataplane.model import Address, DeliveryKey, Key
 from bagpipe.dataplane.ovs.ports import BridgePorts, ForeignTunnel
 from bagpipe.dataplane.ovs.settings import OvsSettings
 
@@ -49,15 +49,20 @@ def rivals(settings: OvsSettings, tunnels: Iterable[ForeignTunnel]) -> list[Fore
 
 
 def _is_rival(settings: OvsSettings, options: Mapping[str, str]) -> bool:
-    local = options.get("local_ip", "flow")
-    here = local == "flow" or _same_address(local, settings)
-    same_port = options.get("dst_port", _DEFAULT_UDP_PORT) == str(settings.vxlan_port)
-    return here and same_port and options.get("remote_ip", "flow") != "flow"
+    is_named = options.get("remote_ip", "flow") != "flow"
+    return is_named and is_here(options, settings.local_address, settings.vxlan_port)
 
 
-def _same_address(text: str, settings: OvsSettings) -> bool:
+def is_here(options: Mapping[str, str], local: Address, udp_port: int) -> bool:
+    """Whether a VXLAN tunnel with these options takes packets to this address and UDP port."""
+    own = options.get("local_ip", "flow")
+    same_port = options.get("dst_port", _DEFAULT_UDP_PORT) == str(udp_port)
+    return same_port and (own == "flow" or _same_address(own, local))
+
+
+def _same_address(text: str, local: Address) -> bool:
     try:
-        return ip_address(text) == settings.local_address
+        return ip_address(text) == local
     except ValueError:
         return False
 

@@ -110,8 +110,15 @@ class NextHops:
             raise Missing(f"no tunnel to {ip_address(hop.address)} can start at the local address {local}")
         there = SetField(self._destination(hop.address))
         if hop.encapsulation is Encapsulation.VXLAN:
-            return _Steps((), f.TUNNEL_ID, (there, *_FRAME, out))
+            return _Steps((), f.TUNNEL_ID, (there, *self._frame(hop), out))
         return _Steps((_PUSH,), f.MPLS_LABEL, (there, out))
+
+    def _frame(self, hop: Remote) -> tuple[Action, ...]:
+        """What makes the frame in the tunnel one from router to router, or one for whoever has the label."""
+        if not hop.mac:
+            return _FRAME
+        source = self._ground.settings.own_router_mac
+        return SetField(f.ETH_SRC(source)), SetField(f.ETH_DST(MacAddress(hop.mac)))
 
 
 def to_group(number: int) -> bytes:

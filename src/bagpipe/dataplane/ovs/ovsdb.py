@@ -41,6 +41,7 @@ _Type = dict[str, Any]
 _STRING: _Type = {"type": "string"}
 _NUMBER: _Type = {"type": "integer"}
 _MAP: _Type = {"type": {"key": "string", "value": "string", "min": 0, "max": "unlimited"}}
+_STRINGS: _Type = {"type": {"key": "string", "min": 0, "max": "unlimited"}}
 _MAYBE_STRING: _Type = {"type": {"key": "string", "min": 0, "max": 1}}
 _MAYBE_NUMBER: _Type = {"type": {"key": "integer", "min": 0, "max": 1}}
 
@@ -52,7 +53,14 @@ def _references(table: str) -> _Type:
 # What is replicated of vswitch.ovsschema (ovs-vswitchd.conf.db(5)); all of it is in Open vSwitch 2.17 and later.
 _TABLES: dict[str, dict[str, _Type]] = {
     "Open_vSwitch": {"bridges": _references("Bridge"), "next_cfg": _NUMBER, "cur_cfg": _NUMBER},
-    "Bridge": {"name": _STRING, "ports": _references("Port"), "datapath_type": _STRING},
+    "Bridge": {
+        "name": _STRING,
+        "ports": _references("Port"),
+        "datapath_type": _STRING,
+        "fail_mode": _MAYBE_STRING,
+        "protocols": _STRINGS,
+        "external_ids": _MAP,
+    },
     "Port": {"name": _STRING, "interfaces": _references("Interface"), "external_ids": _MAP, "other_config": _MAP},
     "Interface": {
         "name": _STRING,
@@ -98,6 +106,11 @@ class Rows:
     def bridge_of(self, port: Any) -> Any:
         """The bridge that a port is on; None if it is on none."""
         return next((row for row in self._idl.tables["Bridge"].rows.values() if port in row.ports), None)
+
+    @property
+    def root(self) -> Any:
+        """The one row of Open_vSwitch."""
+        return next(iter(self._idl.tables["Open_vSwitch"].rows.values()))
 
     def insert(self, table: str, name: str) -> Any:
         """A new row of this name."""

@@ -19,7 +19,9 @@ several next hops the flow lowers the TTL and hands the packet to a group, whose
 *From another node to an endpoint.* A packet comes in by the tunnel's port. In ``input`` the flow of its sender's
 record lets it on to ``tunnelled``; the flow below it counts and drops what comes from anybody else. In ``tunnelled``
 the flow of the label pops it (every label carries one IP version, so what is below is known), puts the anycast MAC and
-the endpoint's MAC in, the VLAN tag if the port has one, and outputs. A label of a VRF goes on to ``vrf`` instead.
+the endpoint's MAC in, the VLAN tag if the port has one, and outputs. A VNI of a VRF goes on to ``vrf`` instead, if the
+frame is for this node's MAC as a router: there, under a number of its own, are the endpoints of that VRF on this node.
+Such a packet was sent by a flow that put both routers' MACs into the frame (symmetric IRB, RFC 9135 section 5).
 Where tunnels of others take VXLAN packets away, those with a label of ours come by ports of their own (see
 :mod:`bagpipe.dataplane.ovs.label_ports`): a flow in ``input`` has them go on as if they had come by the one port.
 
@@ -89,6 +91,8 @@ class Priority:
     FALLBACK = 36608
     # answer
     ADVERTISEMENT = 36864
+
+    LOWEST = FALLBACK
 
 
 def route_priority(length: int) -> int:

@@ -31,7 +31,13 @@ class SharedBy(NamedTuple):
     hops: Hops
 
 
-Owner = Key | SharedBy | None
+class Together(NamedTuple):
+    """Own the message of a flow that several records make."""
+
+    keys: tuple[Key, ...]
+
+
+Owner = Key | SharedBy | Together | None
 
 
 class _Several(NamedTuple):
@@ -66,6 +72,8 @@ class Plan:
         """The records that an owner stands for."""
         if isinstance(owner, SharedBy):
             yield from (key for key, hops in self.grouped.items() if hops == owner.hops)
+        elif isinstance(owner, Together):
+            yield from owner.keys
         elif owner is not None:
             yield owner
 

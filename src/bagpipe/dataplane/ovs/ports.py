@@ -1,8 +1,8 @@
 """The ports of our bridge: which OpenFlow number each has, and those that we add.
 
 What is known comes from the Open vSwitch database (``database``) and is watched for ever. A port that we add carries
-``external_ids:bagpipe-owner=bagpipe-bgp``; only such ports are ever deleted. Bridges are never made here: the bridge
-belongs to whoever set the node up, and until it exists ``fault`` says so.
+``external_ids:bagpipe-owner=bagpipe-bgp``; only such ports are ever deleted. So does a bridge that is made here, which
+is done where asked for only: most belong to whoever set the node up, and until such a one exists ``fault`` says so.
 """
 
 from __future__ import annotations
@@ -146,6 +146,22 @@ class BridgePorts:
         bridge = self._contents.bridges.get(self.bridge)
         return None if bridge is None else bridge.datapath_type or "system"
 
+    @property
+    def protocols(self) -> frozenset[str]:
+        """The versions of OpenFlow that the bridge speaks, such as ``OpenFlow15``; none if it speaks all."""
+        bridge = self._contents.bridges.get(self.bridge)
+        return frozenset() if bridge is None else bridge.protocols
+
+    @property
+    def datapath_types_elsewhere(self) -> frozenset[str]:
+        """Those of all other bridges."""
+        return frozenset(one.datapath_type for one in self._contents.bridges.values() if one.name != self.bridge)
+
+    def error(self, name: str) -> str | None:
+        """Why a port does not work, as Open vSwitch says it; None if it works or is not there."""
+        port = self._ports.get(name)
+        return None if port is None else port.error
+
     def is_ours(self, name: str) -> bool:
         """Whether the port carries our mark."""
         bridge = self._contents.bridges.get(self.bridge)
@@ -179,14 +195,18 @@ class BridgePorts:
 
         One that differs is corrected and becomes ours. One that does not is left as it is and keeps its number.
         """
-        return await self._change(name, partial(_put_tunnels, self.bridge, kind, {name: dict(options)}))
+        return await self._change(name, partial(_put_tunnels, self.bridge, kind, {name: dict(options)}, False))
 
-    async def ensure_tunnels(self, kind: Literal["vxlan"], options: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-        """:meth:`ensure_tunnel` for many ports, by name, in one transaction. Gives those that do not work, and why."""
+    async def ensure_tunnels(
+        self, kind: Literal["vxlan"], options: Mapping[str, Mapping[str, str]], *, shared: bool = False
+    ) -> dict[str, str]:
+        """:meth:`ensure_tunnel` for many ports, by name, in one transaction. Gives those that do not work, and why.
+
+        With ``shared`` a port that is there belongs to somebody else too and is left as it is.
+        """
         wanted = {name: dict(each) for name, each in options.items()}
-        await self._in_effect(
-            await self._database.change(partial(_put_tunnels, self.bridge, kind, wanted), self._patience)
-        )
+        build = partial(_put_tunnels, self.bridge, kind, wanted, shared)
+        await self._in_effect(await self._database.change(build, self._patience))
         await self._until(
             lambda: all(map(self._is_decided, wanted)), f"ports of bridge {self.bridge} were not made in time"
         )
@@ -211,6 +231,29 @@ class BridgePorts:
     async def delete_ports(self, names: Iterable[str]) -> None:
         """:meth:`delete_port` for many, in one transaction."""
         build = partial(_take_ports, self.bridge, frozenset(names))
+        await self._in_effect(await self._database.change(build, self._patience))
+
+    async def disown_ports(self, names: Iterable[str]) -> None:
+        """Take our mark off ports that somebody else uses, so that they are his alone."""
+        build = partial(_disown_ports, self.bridge, frozenset(names))
+        await self._in_effect(await self._database.change(build, self._patience))
+
+    async def ensure_bridge(self, datapath_type: str) -> None:
+        """Have the bridge: if it is not there, one that forwards nothing by itself."""
+        await self._in_effect(
+            await self._database.change(partial(_put_bridge, self.bridge, datapath_type), self._patience)
+        )
+        await self._until(lambda: self.exists, f"bridge {self.bridge} was not made")
+
+    async def delete_bridge(self) -> bool:
+        """Remove the bridge if it was made here and nobody has put a port on it; whether it was."""
+        build = partial(_take_bridge, self.bridge)
+        await self._in_effect(await self._database.change(build, self._patience))
+        return not self.exists
+
+    async def ensure_protocol(self, protocol: str) -> None:
+        """Have the bridge speak this version of OpenFlow too."""
+        build = partial(_put_protocol, self.bridge, protocol)
         await self._in_effect(await self._database.change(build, self._patience))
 
     async def set_mtu(self, name: str, mtu: int | None) -> None:
@@ -279,7 +322,7 @@ def _new_port(rows: Rows, bridge: str, name: str) -> Any:
     return interface
 
 
-def _put_tunnels(bridge: str, kind: str, wanted: dict[str, dict[str, str]], rows: Rows) -> None:
+def _put_tunnels(bridge: str, kind: str, wanted: dict[str, dict[str, str]], shared: bool, rows: Rows) -> None:
     anywhere = rows.by_name("Port")
     here = {port.name: port for port in _bridge_row(rows, bridge).ports}
     for name, options in wanted.items():
@@ -288,7 +331,7 @@ def _put_tunnels(bridge: str, kind: str, wanted: dict[str, dict[str, str]], rows
             interface = _new_port(rows, bridge, name)
         else:
             interface = port.interfaces[0]
-            if interface.type == kind and interface.options == options:
+            if shared or (interface.type == kind and interface.options == options):
                 continue
             port.setkey("external_ids", OWNER_KEY, OWNER)
             rows.count()
@@ -307,6 +350,45 @@ def _take_ports(bridge: str, names: frozenset[str], rows: Rows) -> None:
         if port.name in names and port.external_ids.get(OWNER_KEY) == OWNER:
             row.delvalue("ports", port)
             rows.count()
+
+
+def _disown_ports(bridge: str, names: frozenset[str], rows: Rows) -> None:
+    row = rows.named("Bridge", bridge)
+    for port in [] if row is None else list(row.ports):
+        if port.name in names and port.external_ids.get(OWNER_KEY) == OWNER:
+            port.delkey("external_ids", OWNER_KEY)
+            rows.count()
+
+
+def _put_bridge(bridge: str, datapath_type: str, rows: Rows) -> None:
+    if rows.named("Bridge", bridge) is not None:
+        return
+    row, port, interface = (rows.insert(table, bridge) for table in ("Bridge", "Port", "Interface"))
+    interface.type = "internal"
+    port.interfaces = [interface]
+    row.ports = [port]
+    row.datapath_type = datapath_type
+    row.fail_mode = ["secure"]
+    row.external_ids = {OWNER_KEY: OWNER}
+    rows.root.addvalue("bridges", row)
+    rows.count()
+
+
+def _take_bridge(bridge: str, rows: Rows) -> None:
+    row = rows.named("Bridge", bridge)
+    if row is None or row.external_ids.get(OWNER_KEY) != OWNER:
+        return
+    if any(port.name != bridge and port.external_ids.get(OWNER_KEY) != OWNER for port in row.ports):
+        return
+    rows.root.delvalue("bridges", row)
+    rows.count()
+
+
+def _put_protocol(bridge: str, protocol: str, rows: Rows) -> None:
+    row = _bridge_row(rows, bridge)
+    if row.protocols and protocol not in row.protocols:
+        row.addvalue("protocols", protocol)
+        rows.count()
 
 
 def _put_mtu(bridge: str, name: str, mtu: int | None, rows: Rows) -> None:

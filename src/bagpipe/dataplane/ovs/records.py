@@ -54,24 +54,25 @@ _ROUTER, _SOLICITED, _OVERRIDE = 1 << 31, 1 << 30, 1 << 29
 _WITH_PORTS = {6: (f.TCP_SRC, f.TCP_DST), 17: (f.UDP_SRC, f.UDP_DST), 132: (f.SCTP_SRC, f.SCTP_DST)}
 
 
-def _copy(source: f.Field, destination: f.Field) -> CopyField:
+def copied(source: f.Field, destination: f.Field) -> CopyField:
+    """Copy all of a field."""
     return CopyField(source, destination, source.bits)
 
 
 _ANSWER_ARP: tuple[Action, ...] = (
-    _copy(f.ETH_SRC, f.ETH_DST),
+    copied(f.ETH_SRC, f.ETH_DST),
     SetField(f.ETH_SRC(GATEWAY_MAC)),
     SetField(f.ARP_OP(2)),
-    _copy(f.ARP_SHA, f.ARP_THA),
+    copied(f.ARP_SHA, f.ARP_THA),
     SetField(f.ARP_SHA(GATEWAY_MAC)),
-    _copy(f.ARP_TPA, f.REG[1]),
-    _copy(f.ARP_SPA, f.ARP_TPA),
-    _copy(f.REG[1], f.ARP_SPA),
+    copied(f.ARP_TPA, f.REG[1]),
+    copied(f.ARP_SPA, f.ARP_TPA),
+    copied(f.REG[1], f.ARP_SPA),
     BACK,
 )
 
 
-def _put(field: f.Field, value: int) -> tuple[Action, ...]:
+def put(field: f.Field, value: int) -> tuple[Action, ...]:
     """Give a field a value by way of the stack.
 
     The kernel datapath has no way to set the flags and the option's type of ND. Open vSwitch therefore refuses a flow
@@ -83,13 +84,13 @@ def _put(field: f.Field, value: int) -> tuple[Action, ...]:
 
 def _advertise(flags: int, table: int) -> tuple[Action, ...]:
     return (
-        _copy(f.ETH_SRC, f.ETH_DST),
+        copied(f.ETH_SRC, f.ETH_DST),
         SetField(f.ETH_SRC(GATEWAY_MAC)),
-        _copy(f.IPV6_SRC, f.IPV6_DST),
-        _copy(f.ND_TARGET, f.IPV6_SRC),
+        copied(f.IPV6_SRC, f.IPV6_DST),
+        copied(f.ND_TARGET, f.IPV6_SRC),
         SetField(f.ICMPV6_TYPE(pipeline.NEIGHBOUR_ADVERTISEMENT)),
-        *_put(f.ND_OPTIONS_TYPE, _TARGET_LINK_LAYER),
-        *_put(f.ND_RESERVED, flags),
+        *put(f.ND_OPTIONS_TYPE, _TARGET_LINK_LAYER),
+        *put(f.ND_RESERVED, flags),
         Resubmit(table),
     )
 
@@ -157,13 +158,15 @@ class Records:
         else:
             deliver = to_endpoint(self._ground, value.port, value.mac)
         table, of = self._tables.tunnelled, cookie(value.instance)
+        addressed = (f.ETH_DST(value.mac),) if value.port is None and value.mac is not None else ()
         for encapsulation in self._settings.encapsulations:
             number = self._ground.exit(encapsulation)
             if encapsulation is Encapsulation.VXLAN:
                 yield from self._of_label_port(key.label, number, of)
-                match = Match.of(f.IN_PORT(number), f.TUNNEL_ID(key.label), IP[value.version])
-                yield FlowMod(table, Priority.DELIVERY, match, apply(*deliver), of)
-            else:
+                for version in (4, 6) if value.version is None else (value.version,):
+                    match = Match.of(f.IN_PORT(number), *addressed, f.TUNNEL_ID(key.label), IP[version])
+                    yield FlowMod(table, Priority.DELIVERY, match, apply(*deliver), of)
+            elif value.version is not None:
                 label = (pipeline.MPLS, f.MPLS_LABEL(key.label), f.MPLS_BOS(1))
                 pop = PopMpls(ETH_IPV4 if value.version == 4 else ETH_IPV6)
                 match = Match.of(f.IN_PORT(number), *label)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Literal, NamedTuple
 
-from bagpipe.dataplane.model import Address, Capabilities, Encapsulation
+from bagpipe.dataplane.model import Address, Capabilities, Encapsulation, default_router_mac
 from bagpipe.dataplane.openflow import DP_HASH, Selection
 from bagpipe.dataplane.openflow import fields as f
 from bagpipe.errors import LocalMisuse
-from bagpipe.identifiers import MAXIMUM_LABEL, MINIMUM_LABEL
+from bagpipe.identifiers import MAXIMUM_LABEL, MINIMUM_LABEL, MacAddress
 
 ANY_GRE = "*gre*"
 """As ``mpls_interface``: MPLS travels in GRE."""
@@ -46,7 +46,8 @@ class OvsSettings:
     leaves it). ``tunnel_options`` are those of the GRE port, such as ``packet_type: legacy_l3``. With VXLAN labels are
     of ``label_range`` (both ends included), apart from the VNIs of others. With ``known_sources_only`` tunnelled
     packets are taken from nodes that have a record alone; MPLS on Ethernet does not tell its sender and is taken from
-    anybody on that link.
+    anybody on that link. ``router_mac`` is that of this node as a router, for frames in VXLAN from and to other routers
+    (None: one that follows from the local address).
 
     Raises LocalMisuse for what can never work.
     """
@@ -71,6 +72,7 @@ class OvsSettings:
     arp_responder: bool = False
     interfaces_mtu: int | None = None
     known_sources_only: bool = True
+    router_mac: MacAddress | None = None
 
     def __post_init__(self) -> None:
         if not self.bridge or len(self.bridge) > 15 or "/" in self.bridge:
@@ -82,6 +84,8 @@ class OvsSettings:
                 "mpls_interface", self.mpls_interface, f"expected an interface or {ANY_GRE}, or vxlan_encap = True"
             )
         _check_range("vxlan_port", self.vxlan_port, 1, 65535)
+        if self.router_mac is not None and (self.router_mac.packed[0] & 1 or not any(self.router_mac.packed)):
+            raise LocalMisuse("router_mac", str(self.router_mac), "not the MAC of one node")
         low, high = self.label_range
         if not MINIMUM_LABEL <= low < high <= MAXIMUM_LABEL:
             text = f"expected two ascending numbers of {MINIMUM_LABEL} to {MAXIMUM_LABEL}"
@@ -123,7 +127,13 @@ class OvsSettings:
     def capabilities(self) -> Capabilities:
         """What the driver can do."""
         labels = self.label_range if self.vxlan_encap else (MINIMUM_LABEL, MAXIMUM_LABEL)
-        return Capabilities("ovs", self.encapsulations, multipath=True, labels=labels)
+        router_mac = self.own_router_mac if self.vxlan_encap else None
+        return Capabilities("ovs", self.encapsulations, multipath=True, labels=labels, router_mac=router_mac)
+
+    @property
+    def own_router_mac(self) -> MacAddress:
+        """The MAC of this node as a router."""
+        return self.router_mac if self.router_mac is not None else default_router_mac(self.local_address)
 
     @property
     def tables(self) -> Tables:
