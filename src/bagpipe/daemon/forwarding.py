@@ -23,8 +23,11 @@ from bagpipe.daemon.plane import CLOSE_AFTER, Plane
 from bagpipe.daemon.statements import Statement
 from bagpipe.dataplane.driver import Dataplane
 from bagpipe.dataplane.model import EVPN_RECORDS, Key
+from bagpipe.identifiers import MacAddress
 from bagpipe.speaker import Speaker
 from bagpipe.vpn.attachment import InstanceType
+from bagpipe.vpn.evpn.evi import Evi
+from bagpipe.vpn.evpn.moves import DAMPING
 from bagpipe.vpn.settings import VpnSettings
 from bagpipe.vpn.vpns import Vpns
 
@@ -33,6 +36,8 @@ LOG = logging.getLogger(__name__)
 SWEEP_AFTER = 60.0
 SWEEP_LOOK = 0.5
 """Seconds between two looks at which neighbours have told all."""
+SETTLING = 5.0
+"""Seconds that neighbours may take to tell the routes of a route target that is asked for."""
 RELEASE_LOOK = 5.0
 """Seconds between two looks at which MACs are held no longer."""
 STATES = ("refused", "pending", "in-effect")
@@ -63,6 +68,8 @@ class Forwarding:
         self.happenings = Happenings()
         self.vpns = Vpns(speaker.store, speaker, ipvpn.settings, evpn.settings)
         self.vpns.evpn.clock = monotonic
+        self.vpns.evpn.settling = SETTLING
+        self.vpns.evpn.on_held = _held
         self.ipvpn = Plane(InstanceType.IPVPN, self.vpns.ipvpn, ipvpn.driver, self._settled)
         self.evpn = Plane(InstanceType.EVPN, self.vpns.evpn, evpn.driver, self._settled)
         self.planes = (self.ipvpn, self.evpn)
@@ -239,3 +246,10 @@ class Forwarding:
 
     def _all_told(self) -> bool:
         return all(peer.has_told_all for peer in self.speaker.peers.values())
+
+
+def _held(evi: Evi, mac: MacAddress) -> None:
+    LOG.warning(
+        "EVPN instance %s: MAC %s moves between nodes too often; it is held where it is for %d seconds",
+        evi.external_id, mac, DAMPING,
+    )  # fmt: skip

@@ -29,7 +29,8 @@ class Decisions:
     """Sets the records of MACs, addresses and flooding.
 
     ``on_move`` is told of a MAC attached here that another has a better claim to from now on, before its record
-    changes, and after it has changed of one that is here again.
+    changes, and after it has changed of one that is here again. ``outbids`` is asked before such a MAC is given up:
+    whether it has a higher sequence number now, in view of these claims.
     """
 
     def __init__(self, table: Table, tracker: Tracker, reader: Reader, settings: VpnSettings) -> None:
@@ -38,6 +39,7 @@ class Decisions:
         self._multipath = settings.capabilities.multipath
         self.reader = reader
         self.on_move: Callable[[Evi, Host, Place], None] = _nobody
+        self.outbids: Callable[[Evi, Host, list[Claim]], bool] = _never
 
     # ------------------------------------------------------------ routes of the RIB
 
@@ -153,6 +155,9 @@ class Decisions:
         if winner is None:
             self._tracker.remove(record)
             return
+        if host is not None and host.is_early and not winner.is_own and self.outbids(evi, host, claims):
+            self.decide(evi, record)
+            return
         moves = host is not None and host.is_here != winner.is_own
         if host is not None and moves and not winner.is_own:
             host.is_here = False
@@ -219,3 +224,7 @@ def segment_of(key: bytes) -> bytes:
 
 def _nobody(evi: Evi, host: Host, place: Place) -> None:
     """Nobody listens."""
+
+
+def _never(evi: Evi, host: Host, found: list[Claim]) -> bool:
+    return False

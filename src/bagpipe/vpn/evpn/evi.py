@@ -66,14 +66,16 @@ class Host:
     """A MAC that is attached at this node and takes frames.
 
     ``sequence`` is that of its mobility, ``is_here`` tells that nobody has a better claim to the MAC: it is announced.
+    ``is_early``: it was attached before it could be known where else it is (:attr:`Evi.heard_at`).
     """
 
-    __slots__ = ("endpoints", "is_here", "mac", "sequence")
+    __slots__ = ("endpoints", "is_early", "is_here", "mac", "sequence")
 
     def __init__(self, mac: MacAddress, sequence: int) -> None:
         self.mac = mac
         self.sequence = sequence
         self.is_here = True
+        self.is_early = False
         self.endpoints: dict[Endpoint, None] = {}
 
     @property
@@ -110,7 +112,8 @@ class Evi:
     ``holds_label`` tells that the VNI is taken out of the labels. ``hosts`` and ``addresses`` are what is attached,
     ``mac_routes``, ``address_routes`` and ``flood_routes`` the keys of imported routes, all by their record (the
     tracker has the same objects). ``segments`` are by ESI; ``on_segments`` has the ESIs of MACs whose routes name some,
-    ``unusable`` the keys of routes that are imported and cannot be used.
+    ``unusable`` the keys of routes that are imported and cannot be used. ``heard_at`` is when, by the clock, neighbours
+    have had the time to tell what the EVI has asked for last.
     """
 
     def __init__(self, external_id: str, number: int, rd_number: int, rd: RouteDistinguisher) -> None:
@@ -138,6 +141,7 @@ class Evi:
         self.on_segments: dict[MacKey, frozenset[bytes]] = {}
         self.by_segment: dict[bytes, dict[MacKey, None]] = {}
         self.unusable: dict[bytes, None] = {}
+        self.heard_at = 0.0
         self.moves = Moves()
 
     @property

@@ -382,16 +382,23 @@ class Imports:
         routes, told = evi.address_routes, plan.told
         scope = NeighbourKey.scope(evi.number)
         records = [_packed(NeighbourKey, scope + key[ADDRESS_AT:]) for key in run]
-        if is_plain and routes.keys().isdisjoint(records) and evi.addresses.keys().isdisjoint(records):
-            answers = _neighbours(run, router=told is not None and told.router)
+        answers = _neighbours(run, router=told is not None and told.router) if is_plain else []
+        if answers and routes.keys().isdisjoint(records) and evi.addresses.keys().isdisjoint(records):
             fresh: dict[Key, Value] = dict(zip(records, answers, strict=True))
             if len(fresh) == len(run):
                 routes.update(zip(records, run, strict=True))
                 self._tracker.set_all(fresh)
                 return
-        for record, key in zip(records, run, strict=True):
-            routes[record] = with_key(routes.get(record), key)
-        for record in dict.fromkeys(records):
+        open_: dict[NeighbourKey, None] = {}
+        for at, (record, key) in enumerate(zip(records, run, strict=True)):
+            present = routes.get(record)
+            routes[record] = with_key(present, key)
+            is_alone = (present is None or present == key) and record not in evi.addresses and record not in open_
+            if answers and is_alone:
+                self._tracker.set(record, answers[at])
+            else:
+                open_[record] = None
+        for record in open_:
             self._decisions.decide_neighbour(evi, record)
 
     # ------------------------------------------------------------ types 1 and 3

@@ -41,7 +41,10 @@ class EvpnInstances:
     """The EVPN instances of this node, by external id.
 
     ``clock`` gives the seconds of a steady clock, for the damping of MACs that move too often; the edge sets it, and
-    calls :meth:`release_damped` in time.
+    calls :meth:`release_damped` in time. ``on_held`` is told of each MAC that is held from now on: RFC 7432 section
+    15.1 wants the operator to know. ``settling`` is how many seconds neighbours may take to tell the routes of a route
+    target that is asked for: what is attached meanwhile and turns out to be known elsewhere has come here, as if that
+    had been known before.
     """
 
     def __init__(
@@ -53,6 +56,8 @@ class EvpnInstances:
         self.instances: dict[str, Evi] = {}
         self.vnis: dict[int, Evi] = {}
         self.clock: Callable[[], float] = _no_clock
+        self.settling = 0.0
+        self.on_held: Callable[[Evi, MacAddress], None] = _nobody
         self._announcer = announcer
         self._numbers = numbers
         self._port_names: dict[str, Evi] = {}
@@ -64,6 +69,7 @@ class EvpnInstances:
         self.exports = Exports(announcer)
         self.decisions = Decisions(store.table(EVPN, 0), tracker, Reader(settings), settings)
         self.decisions.on_move = self._moved
+        self.decisions.outbids = self._outbids
         self.imports = Imports(store, tracker, self.decisions)
         self._origination = Origination(self.exports, LocalAttributes(settings), settings)
         self.imports.accept_from(settings.accept_from)
@@ -200,6 +206,8 @@ class EvpnInstances:
         packed = frozenset(target.packed for target in imports)
         if packed == evi.imports:
             return
+        if packed - evi.imports:
+            evi.heard_at = self.clock() + self.settling
         added, orphaned = self.imports.retarget(evi, packed)
         for target in added:
             self._announcer.import_route_target(RouteTarget(target))
@@ -249,7 +257,8 @@ class EvpnInstances:
             host = Host(endpoint.key.mac, reserved.sequence if reserved is not None else 0)
             host.endpoints[endpoint] = None
             if reserved is None and not host.sticky:
-                self._raise(evi, host, record)
+                self._raise(evi, host, self.decisions.claims(evi, record))
+                host.is_early = self.clock() < evi.heard_at
             evi.hosts[record] = host
         host.endpoints[endpoint] = None
         address = endpoint.neighbour_record
@@ -259,14 +268,25 @@ class EvpnInstances:
         for other in host.endpoints:
             self._await(other)
 
-    def _raise(self, evi: Evi, host: Host, record: MacKey) -> None:
-        """A MAC that is known elsewhere has come here: RFC 7432 section 15."""
-        if evi.moves.place(record.octets) is not None:
-            return
-        sequence = claims.raised(self.decisions.claims(evi, record), host.sequence)
-        if sequence != host.sequence:
-            host.sequence = sequence
-            evi.moves.note(record.octets, self.decisions.reader.own_address, self.clock())
+    def _raise(self, evi: Evi, host: Host, found: list[claims.Claim]) -> bool:
+        """A MAC that is known elsewhere has come here (RFC 7432 section 15); whether that raises its number."""
+        if evi.moves.place(host.mac.packed) is not None:
+            return False
+        sequence = claims.raised(found, host.sequence)
+        if sequence == host.sequence:
+            return False
+        host.sequence = sequence
+        self._note_move(evi, host, self.decisions.reader.own_address)
+        return True
+
+    def _outbids(self, evi: Evi, host: Host, found: list[claims.Claim]) -> bool:
+        """It is told only now that a MAC was elsewhere before it was attached here: once, its number is raised."""
+        host.is_early = False
+        if self.clock() >= evi.heard_at or not self._raise(evi, host, found):
+            return False
+        for endpoint in host.endpoints:
+            self._origination.refresh(endpoint)
+        return True
 
     def _decide(self, evi: Evi, record: MacKey, address: NeighbourKey | None) -> None:
         self.decisions.decide(evi, record)
@@ -293,13 +313,17 @@ class EvpnInstances:
 
     def _moved(self, evi: Evi, host: Host, place: claims.Place) -> None:
         """A MAC that is attached here has gone to another node, or come back from there."""
-        evi.moves.note(host.mac.packed, place, self.clock())
+        self._note_move(evi, host, place)
         for endpoint in host.endpoints:
             if not host.is_here:
                 endpoint.placed = False
             self._await(endpoint)
         if not host.is_here:
             self.exports.flush()
+
+    def _note_move(self, evi: Evi, host: Host, place: claims.Place) -> None:
+        if evi.moves.note(host.mac.packed, place, self.clock()):
+            self.on_held(evi, host.mac)
 
     def _keys(self, endpoint: Endpoint) -> tuple[Key, ...]:
         """The records that have to be in effect before all of an endpoint is announced."""
@@ -509,3 +533,7 @@ def _mac(record: MacKey) -> MacAddress:
 
 def _no_clock() -> float:
     return 0.0
+
+
+def _nobody(evi: Evi, mac: MacAddress) -> None:
+    """Nobody listens."""

@@ -23,14 +23,16 @@ class Moves:
         self.frozen: dict[bytes, tuple[Place, float]] = {}
         self._moments: dict[bytes, list[float]] = {}
 
-    def note(self, mac: bytes, place: Place, now: float) -> None:
-        """A MAC has moved to ``place``. If that was once too often, it is frozen there."""
+    def note(self, mac: bytes, place: Place, now: float) -> bool:
+        """A MAC has moved to ``place``. Whether that was once too often: it is frozen there from now on."""
         moments = [moment for moment in self._moments.get(mac, ()) if moment > now - WITHIN]
         if len(self._moments) >= _KEPT and mac not in self._moments:
             self._forget(now)
         self._moments[mac] = moments = [*moments[1 - MOVES :], now]
-        if len(moments) == MOVES and mac not in self.frozen:
-            self.frozen[mac] = place, now + DAMPING
+        if len(moments) < MOVES or mac in self.frozen:
+            return False
+        self.frozen[mac] = place, now + DAMPING
+        return True
 
     def count(self, mac: bytes, now: float) -> int:
         """How often a MAC has moved lately."""

@@ -330,3 +330,13 @@ def test_an_instance_does_not_hear_itself_or_its_neighbour_on_this_node() -> Non
     assert node.hops(9) == []
     assert node.hops(9, "blue") == ["fa:16:3e:00:00:09 at tap9"]
     assert MacAddress(mac(2).packed) in node.evi().macs
+
+
+def test_a_route_target_derived_from_the_vni_is_one_as_any_other() -> None:
+    """RFC 8365 section 5.1.2.1: 0 (derived), type 1 (VXLAN), domain 0 and the VNI after the AS."""
+    derived = 0x1000_0000 | 5000
+    node = red()
+    node.attach("blue", number=9, imports=(derived,))
+    node.learn(mac_update(3, rt=(derived,)), multicast_update(rt=(derived,)))
+    assert node.hops(3, "blue") == node.floods("blue") == [f"{PE1} label 5000 vxlan"]
+    assert "64512:268440456" in node.imported

@@ -214,13 +214,17 @@ def shuttle(node: Node, times: int, seconds: float) -> None:
 def test_a_mac_that_moves_too_often_is_held_where_it_is_for_a_while() -> None:
     """RFC 7432 section 15.1: five moves within 180 seconds."""
     node = red()
+    held: list[tuple[str, str]] = []
+    node.instances.on_held = lambda evi, mac: held.append((evi.external_id, str(mac)))
     shuttle(node, 2, 1.0)
     node.attach()
     assert node.hops(2) == HERE
+    assert held == []
     assert node.evi().moves.count(mac(2).packed, node.now) == 4
     node.learn(mac_update(2, sequence=9))
     assert node.hops(2) == at(PE1)
     assert node.evi().moves.frozen == {mac(2).packed: (bytes((192, 0, 2, 101)), node.now + 180.0)}
+    assert held == [("red", str(mac(2)))]
     assert "held where it is" in node.instances.endpoint_state("red", key(2, "10.0.0.2")).reason
 
     node.learn(mac_update(2, node=PE2, sequence=20))
