@@ -190,14 +190,18 @@ def test_a_session_that_is_lost_gives_a_mac_back() -> None:
     seed=st.integers(0, 1000),
     steps=st.lists(st.tuples(st.sampled_from(["attach", "detach"]), st.integers(0, 2), st.integers(0, 4)), max_size=12),
     sticky=st.integers(0, 2),
+    present=st.sets(st.integers(0, 2)),
 )
 def test_whatever_the_order_a_mac_ends_in_one_place_and_all_agree(
-    seed: int, steps: list[tuple[str, int, int]], sticky: int
+    seed: int, steps: list[tuple[str, int, int]], sticky: int, present: set[int]
 ) -> None:
+    """``present`` are the hosts that have the instance before; others ask for its routes when the MAC comes."""
     network = Network(seed, delay=lambda dice: dice.choice((0.001, 0.05, 1.0)))
     made = hosts(network)
-    for number, host in enumerate(made, 10):
-        host.attach(number)
+    for number, host in enumerate(made):
+        host.instances.settling = 5.0
+        if number in present:
+            host.attach(10 + number)
     network.run(10)
     there: set[int] = set()
     for what, which, wait in steps:
@@ -219,13 +223,27 @@ def test_whatever_the_order_a_mac_ends_in_one_place_and_all_agree(
     told = sum(host.told for host in made)
     network.run(600)
     assert sum(host.told for host in made) == told, "nobody says anything more"
-    for host in made:
+    for host in [host for host in made if "red" in host.instances.instances]:
         if not there:
             assert host.hops(2) == []
         elif host in announcers:
             assert host.hops(2) == ["fa:16:3e:00:00:02 at tap2"]
         else:
             assert [hop.split()[0] for hop in host.hops(2)] == [announcers[0].address]
+
+
+def test_a_machine_that_moves_to_a_host_without_the_network_is_followed_too() -> None:
+    network = Network(delay=lambda dice: 0.1)
+    one, two, three = hosts(network)
+    for host in (one, two, three):
+        host.instances.settling = 5.0
+    three.attach(9)
+    one.attach(2)
+    network.run(20)
+    two.attach(2)
+    network.run(5)
+    assert (one.announces(2), two.announces(2)) == (None, 1)
+    assert three.hops(2) == ["10.0.0.3 label 1003 vxlan"]
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -179,12 +179,12 @@ class Forwarding:
             )
 
     def state_of(self, statement: Statement) -> tuple[str, str | None]:
-        """``in-effect``, ``pending`` or ``refused``, and why."""
-        worst, reason = len(STATES) - 1, None
+        """``in-effect``, ``pending`` or ``refused``, and why; of what is in effect, what people have to know of it."""
+        worst, reason = len(STATES) - 1, ""
         for external_id, key in statement.places:
             state = self.vpns.endpoint_state(external_id, key)
             place = STATES.index(state.state)
-            if place < worst:
+            if place < worst or (place == worst and not reason):
                 worst, reason = place, state.reason
         if STATES[worst] == "pending" and not reason:
             kind = statement.endpoints[0].instance.type

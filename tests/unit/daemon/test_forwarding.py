@@ -13,6 +13,7 @@ from bagpipe.dataplane import programmer
 from bagpipe.dataplane.memory import MemoryDataplane
 from bagpipe.dataplane.model import Delivery, DeliveryKey
 from tests.unit.daemon.forwarding_scene import Scene, body_v2, first, play, second, until
+from tests.unit.vpn.evpn.node import PE1, mac_update
 
 
 @pytest.fixture(autouse=True)
@@ -269,3 +270,22 @@ def test_stopping_tears_nothing_down() -> None:
 
     play(story, driver=driver)
     assert len(driver.held) == 3
+
+
+def test_of_a_mac_that_is_elsewhere_by_now_the_state_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SETTLING", 0.0)
+    body = {
+        "instance": {"id": "blue", "type": "evpn", "import_rts": ["64512:1"], "export_rts": ["64512:1"]},
+        "port": {"name": "tap2"},
+        "mac": "fa:16:3e:00:00:02",
+    }
+
+    async def story(scene: Scene) -> None:
+        await scene.put(statement_v2("two", body))
+        scene.learn(mac_update(2, sequence=7))
+        await until(lambda: scene.forwarding.state_of(scene.attachments.stated["two"])[1])
+        state, reason = scene.forwarding.state_of(scene.attachments.stated["two"])
+        assert state == "in-effect"
+        assert reason == f"MAC is now at {PE1}, sequence 7 (here: sequence 0)"
+
+    play(story)
