@@ -46,7 +46,7 @@ def test_an_endpoint_has_a_bridge_a_plug_a_mac_and_an_answer() -> None:
         BridgeKey(1): Bridge("red", 1001),
         PlugKey(port): Plug(1),
         MacKey(1, mac(2).packed): (Local(port, mac(2)),),
-        NeighbourKey(1, octets("10.0.0.2")): Neighbour(mac(2)),
+        NeighbourKey(1, octets("10.0.0.2")): Neighbour(mac(2), is_here=True),
     }
     assert set(attached.keys) == set(node.tracker.desired)
     assert attached.reserved == Reserved(1, 0, -1, 0, 0)
@@ -91,7 +91,7 @@ def test_several_addresses_of_a_mac_are_routes_of_their_own() -> None:
     ]
     told = node.told()[FIRST.replace("10.0.0.2", "10.0.0.3")]
     assert told == ("local-pref 50", "encapsulation:vxlan", "load-balance-order:7", "target:64512:1")
-    assert node.answer("2001:db8::2") == Neighbour(mac(2))
+    assert node.answer("2001:db8::2") == Neighbour(mac(2), is_here=True)
     detached = node.detach(ip="10.0.0.3")
     assert detached.keys == (NeighbourKey(1, octets("10.0.0.3")),)
     assert len(node.told_macs) == 2

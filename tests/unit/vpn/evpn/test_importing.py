@@ -242,7 +242,7 @@ def test_an_address_that_several_macs_claim_is_answered_with_the_best_claim() ->
     assert node.answer("10.0.0.2") == Neighbour(mac(5))
     assert node.told_macs == ["fa:16:3e:00:00:02 ip 10.0.0.2 label field 1001"]
     node.learn(withdraw(mac_nlri(5, "10.0.0.2")))
-    assert node.answer("10.0.0.2") == Neighbour(mac(2))
+    assert node.answer("10.0.0.2") == Neighbour(mac(2), is_here=True)
 
 
 def test_the_keys_of_prefix_routes_are_handed_on() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bagpipe.dataplane.model import Encapsulation, MacKey, Neighbour, Remote
+from bagpipe.dataplane.model import Encapsulation, MacKey, Neighbour, NeighbourKey, Remote
+from bagpipe.dataplane.ovs_evpn.answers import Answers, advertisement
 from bagpipe.identifiers import EthernetSegmentIdentifier, RouteDistinguisher
 from bagpipe.rib.adj_rib_in import AdjRibIn, Gate
 from bagpipe.rib.bundle import Origin
@@ -113,16 +114,6 @@ def test_a_route_whose_lengths_cannot_be_is_not_taken_and_the_next_one_is(what: 
 # ---------------------------------------------------------------------- what routes are used for
 
 
-def test_a_route_target_made_from_as_and_vni_is_imported_as_any_other() -> None:
-    """RFC 8365 section 5.1.2.1: A 0 (derived), type 1 (VXLAN), domain 0, then the VNI."""
-    derived = 1 << 28 | 5000
-    node = Node()
-    node.attach(number=9, ip="10.0.0.9", imports=(derived,))
-    node.learn(mac_update(3, rt=(derived,)), mac_update(4, rt=(5000,)))
-    assert node.hops(3) == [f"{PE1} label 5000 vxlan"]
-    assert node.hops(4) == []
-
-
 def test_a_machine_with_a_mac_that_is_sticky_elsewhere_is_told_so_when_it_is_attached() -> None:
     """RFC 7432 section 15.2."""
     node = red()
@@ -138,6 +129,16 @@ def test_a_neighbour_whose_route_has_other_flags_alone_is_no_router(flags: int) 
     node = red()
     node.learn(mac_update(3, "2001:db8::3", communities=b"\x06\x08" + bytes((flags,)) + bytes(5)))
     assert node.answer("2001:db8::3") == Neighbour(mac(3))
+
+
+def test_an_advertisement_comes_from_the_address_that_was_asked_for_and_names_its_mac() -> None:
+    """RFC 9161 section 3.3: by the flows of Open vSwitch; option 2 of RFC 4861 is the target link-layer address."""
+    (flow,) = Answers(21, (), 22, 121).additions(ip_address("fd00::1").packed, Neighbour(mac(3)))
+    answer, link_layer = str(flow), str(advertisement(121))
+    assert "nd_target=fd00::1 " in answer and "->nd_target" not in answer, "the target stays as it was"
+    assert "move:nd_target[0..127]->ipv6_src[0..127]" in answer
+    assert "set_field:0x2->reg1,push:reg1[0..7],pop:nd_options_type[0..7]" in answer
+    assert f"set_field:{mac(3)}->eth_src" in answer and "move:eth_src[0..47]->nd_tll[0..47]" in link_layer
 
 
 def bridged_and_routed() -> PrefixNode:
@@ -159,6 +160,9 @@ def test_a_mac_route_for_bridge_and_vrf_is_used_by_the_bridge_alone() -> None:
     before = dict(node.tracker.desired)
     node.learn(mac_update(3, "10.0.0.3", rt=(1, 2), second=(777).to_bytes(3), communities=ROUTER_MAC))
     assert frames_to(node, 3) == (Remote(ip_address(PE1).packed, 5000, Encapsulation.VXLAN),)
+    number = node.vpns.evpn.instances["l2"].number
+    answer = NeighbourKey(number, ip_address("10.0.0.3").packed)
+    assert node.vpns.evpn.tracker.desired[answer] == Neighbour(mac(3))
     assert node.tracker.desired == before
 
 
