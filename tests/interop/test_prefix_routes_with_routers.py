@@ -1,7 +1,8 @@
 """IP prefix routes of EVPN (RFC 9136) between a VRF of our speaker and real routers: what they take, what we take.
 
 The dataplane is the one that forwards nothing; packets are what ``tests/system`` sends. FRR makes usable prefix routes
-only of a VRF of the kernel; those that it originates by configuration alone name neither a tunnel nor a target.
+only of a VRF of the kernel, which ``tests/vm`` has; those that it originates by configuration alone name neither a
+tunnel nor a target.
 """
 
 from __future__ import annotations

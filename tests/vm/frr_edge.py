@@ -10,22 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import re
-import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-from tests.system.openvswitch import die_with_parent
-from tests.system.ovs_nodes import BRIDGE, Node, Vm, ip
+from tests.system.ovs_nodes import BRIDGE, Node, Vm
 from tests.system.running import wait_for
 from tests.system.test_vpn_traffic import A4, RED, World
 from tests.system.vpn_site import AS, Compute, bare, reaches
+from tests.vm.frr_vrf import PREFIX4, PREFIX6, customer, frr, run, shown
 
 MODULES = ("mpls_router", "mpls_iptunnel", "vrf")
 FRR_AS = 64513
 FIRST = "MPLS on Ethernet"
-TABLE = 10
-PREFIX4, PREFIX6 = "10.20.0", "fd00:20:"
 _FAMILY = """\
  address-family {family} unicast
   redistribute connected
@@ -54,9 +50,14 @@ router bgp {asn}
 router bgp {asn} vrf red
  bgp router-id {address}
 """
-
-
-_DAEMONS = {"zebra": ["-g", "frrvty"], "bgpd": ["-g", "root", "-S"]}
+_QUESTIONS = (
+    "show bgp summary",
+    "show bgp ipv4 vpn",
+    "show bgp ipv6 vpn",
+    "show bgp vrf red ipv4",
+    "show ip route vrf red",
+    "show mpls table",
+)
 
 
 def vms_of_frr_and_of_our_node_reach_each_other(world: World) -> None:
@@ -67,19 +68,20 @@ def vms_of_frr_and_of_our_node_reach_each_other(world: World) -> None:
     try:
         node.ofctl("del-flows")
         node.ofctl("add-flow", "priority=0,actions=NORMAL")
-        with tempfile.TemporaryDirectory(prefix="frr-") as name, _customer(world, node) as vm:
+        with tempfile.TemporaryDirectory(prefix="frr-") as name, customer(node) as vm:
             directory = Path(name)
             (directory / "west").mkdir()
             more = f"[PEER {node.addresses[0]}]\nas = {FRR_AS}\n"
             west = Compute(site.nodes.west, node.addresses[0], FIRST, directory / "west", more)
-            with _frr(node, west.address, directory), contextlib.ExitStack() as held:
+            run(node, "sysctl", "-qw", "net.mpls.platform_labels=1000", f"net.mpls.conf.{BRIDGE}.input=1")
+            with frr(node, directory, bgpd=_configuration(node, west.address)), contextlib.ExitStack() as held:
                 held.callback(west.stop)
                 west.start()
                 west.attach("red", world.a, rt=RED)
                 try:
                     _pings(west, world.a, vm)
                 except AssertionError as fault:
-                    raise AssertionError(f"{fault}\n{_shown(node, directory)}") from fault
+                    raise AssertionError(f"{fault}\n{shown(node, directory, _QUESTIONS)}") from fault
                 west.detach("red", world.a)
     finally:
         for compute in (world.west, world.east):
@@ -105,89 +107,7 @@ def _echo_requests6(vm: Vm) -> int:
     return int(found[1])
 
 
-@contextlib.contextmanager
-def _customer(world: World, node: Node) -> Iterator[Vm]:
-    """A VM behind an interface of the VRF ``red``, which the kernel makes and FRR finds."""
-    namespace = f"{node.namespace}-customer"
-    here = ("-n", node.namespace)
-    ip("netns", "add", namespace)
-    try:
-        ip(*here, "link", "add", "red", "type", "vrf", "table", str(TABLE))
-        ip(*here, "link", "set", "red", "up")
-        ip(*here, "link", "add", "customer", "type", "veth", "peer", "name", "eth0", "netns", namespace)
-        ip(*here, "link", "set", "customer", "master", "red", "up")
-        ip("-n", namespace, "link", "set", "eth0", "up")
-        for prefix, length in ((f"{PREFIX4}.", "24"), (f"{PREFIX6}:", "64")):
-            six = [] if "." in prefix else ["nodad"]
-            ip(*here, "address", "add", f"{prefix}1/{length}", "dev", "customer", *six)
-            ip("-n", namespace, "address", "add", f"{prefix}2/{length}", "dev", "eth0", *six)
-            ip("-n", namespace, "route", "add", "default", "via", f"{prefix}1")
-        settings = ("net.mpls.platform_labels=1000", f"net.mpls.conf.{BRIDGE}.input=1")
-        more = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
-        _inside(node, "sysctl", "-qw", *settings, *more)
-        yield Vm("customer", namespace, world.b.mac, (), "customer")
-    finally:
-        ip("netns", "del", namespace)
-        ip(*here, "link", "del", "red")
-
-
-@contextlib.contextmanager
-def _frr(node: Node, west: str, directory: Path) -> Iterator[None]:
+def _configuration(node: Node, west: str) -> str:
     values = {"asn": FRR_AS, "address": node.addresses[0], "west": west, "west_as": AS, "bridge": BRIDGE}
-    families = "".join(_FAMILY.format(family=family, asn=FRR_AS, target=RED[0]) for family in ("ipv4", "ipv6"))
-    (directory / "bgpd.conf").write_text(_CONFIGURATION.format(**values) + families)
-    (directory / "zebra.conf").write_text("")
-    Path("/run/frr").mkdir(exist_ok=True)
-    socket = directory / "zserv.api"
-    own = ["-u", "root", "--vty_socket", str(directory), "-P", "0", "-z", str(socket)]
-    with contextlib.ExitStack() as held:
-        for daemon, rights in _DAEMONS.items():
-            files = ["-f", str(directory / f"{daemon}.conf"), "-i", str(directory / f"{daemon}.pid")]
-            log = held.enter_context((directory / f"{daemon}.log").open("wb"))
-            argv = ["ip", "netns", "exec", node.namespace, f"/usr/lib/frr/{daemon}", *own, *rights, *files]
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - the threads of a check hold no lock that this needs
-            )
-            held.callback(process.wait, 10)
-            held.callback(process.terminate)
-            wait_for(socket.exists, "zebra listens")
-        yield
-
-
-def _inside(node: Node, *argv: str) -> str:
-    command = ["ip", "netns", "exec", node.namespace, *argv]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    return done.stdout + done.stderr
-
-
-def _shown(node: Node, directory: Path) -> str:
-    """What FRR and the kernel know, for whoever looks why no packet passes."""
-    questions = (
-        "show bgp summary",
-        "show bgp ipv4 vpn",
-        "show bgp ipv6 vpn",
-        "show bgp vrf red ipv4",
-        "show ip route vrf red",
-        "show mpls table",
-    )
-    asked = [word for question in questions for word in ("-c", question)]
-    shown = [_inside(node, "vtysh", "--vty_socket", str(directory), *asked)]
-    shown += [_inside(node, "ip", *kind, "route", "show", *table) for kind, table in _TABLES]
-    return "\n".join([*shown, *(path.read_text(errors="replace")[-1000:] for path in directory.glob("*.log"))])
-
-
-_QUESTIONS = (
-    "bgp nexthop",
-    "ip route",
-    "bgp summary",
-    "bgp ipv4 vpn",
-    "bgp ipv6 vpn",
-    "ip route vrf red",
-    "ipv6 route vrf red",
-    "mpls table",
-)
-_TABLES = ((("-f", "mpls"), ()), (("-4",), ("table", str(TABLE))), (("-6",), ("table", str(TABLE))))
+    families = [_FAMILY.format(family=family, asn=FRR_AS, target=RED[0]) for family in ("ipv4", "ipv6")]
+    return "".join([_CONFIGURATION.format(**values), *families])
