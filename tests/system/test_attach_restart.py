@@ -164,9 +164,10 @@ def test_whatever_was_acknowledged_before_a_kill_is_there_after_it(tmp_path: Pat
     acknowledged: list[str] = []
     with node.start() as daemon:
         daemon.wait_started()
-        threading.Timer(1.2, daemon.process.kill).start()
         with contextlib.suppress(OSError, http.client.HTTPException):
             for number in range(2, 100_000):
+                if number == 30:
+                    threading.Timer(0.3, daemon.process.kill).start()
                 assert node.attach(body(number % 8000 + 2)) == (200, None)
                 acknowledged.append(body(number % 8000 + 2)["mac_address"])
         daemon.process.wait(10)
