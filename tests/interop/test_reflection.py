@@ -14,13 +14,13 @@ import pytest
 from .harness.bagpipe import Reflector, Speaker
 from .harness.bird import Bird
 from .harness.exabgp import ExaBgp
-from .harness.frr import Frr
 from .harness.gobgp import GoBgp
 from .harness.openbgpd import OpenBgpd
 from .harness.peer import Neighbor, Peer
 from .harness.reference import Reference
 from .harness.route import Family, Route
 from .harness.site import Site
+from .harness.vtep import Vtep
 from .harness.waiting import wait_until
 
 RED = frozenset({"64512:65"})
@@ -40,7 +40,7 @@ class Clients:
 
     def __init__(self, site: Site) -> None:
         self.reflector = site.add(Reflector, "reflector")
-        self.frr = site.add(Frr, "frr")
+        self.frr = site.add(Vtep, "frr")
         self.bird = site.add(Bird, "bird")
         self.gobgp = site.add(GoBgp, "gobgp")
         self.openbgpd = site.add(OpenBgpd, "openbgpd")
@@ -82,7 +82,7 @@ class Clients:
         up = self.reflector.address
         self.frr.neighbors = (Neighbor(up, families=EVPN_SPEAKERS),)
         self.frr.networks = (self.said[Family.VPNV4]["frr"], self.said[Family.VPNV6]["frr"])
-        self.frr.vni = VNI
+        self.frr.add_network(VNI, 1)
         self.bird.neighbors = self.openbgpd.neighbors = (Neighbor(up),)
         self.bird.networks = (self.said[Family.VPNV4]["bird"], self.said[Family.VPNV6]["bird"])
         self.gobgp.neighbors = (Neighbor(up, families=tuple(Family)),)
@@ -97,7 +97,7 @@ class Clients:
         self._speak()
 
     def _speak(self) -> None:
-        self.frr.learn_mac("52:54:00:00:00:02")
+        self.frr.add_station(VNI, "52:54:00:00:00:02")
         for family in (Family.VPNV4, Family.VPNV6):
             self.gobgp.announce(family, gobgp_text(self.said[family]["gobgp"]))
             self.exabgp.say(f"announce {exabgp_text(self.said[family]['exabgp'])}")
@@ -222,7 +222,7 @@ def test_a_vpn_flowspec_route_of_every_other_client_arrives_unchanged(clients: C
 
 
 def test_without_any_argument_it_reflects_between_whoever_connects(site: Site) -> None:
-    reflector, frr, speaker = site.add(Reflector, "reflector"), site.add(Frr, "frr"), site.add(Speaker, "speaker")
+    reflector, frr, speaker = site.add(Reflector, "reflector"), site.add(Vtep, "frr"), site.add(Speaker, "speaker")
     route = Route("64512:2", "10.2.0.0/24", frr.address, 1002, RED, 150)
     frr.neighbors = (Neighbor(reflector.address),)
     frr.networks = (route,)

@@ -36,7 +36,7 @@ LOG = logging.getLogger(__name__)
 SWEEP_AFTER = 60.0
 SWEEP_LOOK = 0.5
 """Seconds between two looks at which neighbours have told all."""
-SETTLING = 5.0
+SETTLING = 2.0
 """Seconds that neighbours may take to tell the routes of a route target that is asked for."""
 RELEASE_LOOK = 5.0
 """Seconds between two looks at which MACs are held no longer."""

@@ -40,10 +40,12 @@ class ExaBgp(Peer):
             commands.write(command + "\n")
 
     def messages(self, kind: str) -> list[dict[str, Any]]:
-        """Everything of a kind (`state`, `update`, `notification`, `refresh`) that ExaBGP told, in order."""
+        """Everything of a kind (`state`, `update`, `notification`) that ExaBGP told, in order.
+
+        Of other kinds (`refresh`) it writes what is not JSON.
+        """
         lines = (self.directory / "seen").read_text().splitlines()
-        told = [json.loads(line) for line in lines if line.endswith("}")]
-        return [message for message in told if message.get("type") == kind]
+        return [json.loads(line) for line in lines if line.endswith("}") and f'"type": "{kind}"' in line]
 
     def established(self, neighbor: str) -> bool:
         """See `Peer.established`."""

@@ -1,12 +1,13 @@
-"""FRR's bgpd, alone (`-Z`) or, where it shall be an EVPN edge with a VNI of its own, with zebra."""
+"""FRR's bgpd, alone (`-Z`) or with zebra."""
 
 from __future__ import annotations
 
 import json
 from typing import Any, Self
 
-from .network import batch, run
+from .network import run
 from .peer import Neighbor, Peer
+from .process import Program
 from .route import Family, Route, plain_address
 from .waiting import wait_until
 
@@ -19,31 +20,39 @@ class Frr(Peer):
     neighbors: tuple[Neighbor, ...] = ()
     networks: tuple[Route, ...] = ()
     local_as: int = 64512
-    vni: int | None = None
+    with_zebra: bool = False
     graceful_restart: bool = False
     config: str | None = None
+    bgpd: Program
 
     def start(self) -> Self:
-        """Start bgpd from `config`, or from what `neighbors` and `networks` say; with `vni`, a VXLAN edge."""
-        path = self.write("bgpd.conf", self.config or self._configuration())
-        own = ["-u", "root", "-g", "root", "--vty_socket", str(self.directory), "-P", "0"]
-        with_zebra = ["-Z"]
-        if self.vni is not None:
-            self._make_vxlan(self.vni)
-            socket = str(self.directory / "zserv.api")
+        """Start bgpd from `config`, or from what `neighbors` and `networks` say."""
+        if self.with_zebra:
             empty = self.write("zebra.conf", "")
             pid = str(self.directory / "zebra.pid")
-            self.run("/usr/lib/frr/zebra", *own, "-g", "frrvty", "-f", str(empty), "-z", socket, "-i", pid)
-            with_zebra = ["-z", socket]
-        self.run(
-            "/usr/lib/frr/bgpd", "-S", *own, *with_zebra, "-f", str(path), "-i", str(self.directory / "bgpd.pid"),
-            "--log", f"file:{self.directory}/events.log",
-        )  # fmt: skip
+            self.run("/usr/lib/frr/zebra", *self._own, "-g", "frrvty", "-f", str(empty), *self._zebra, "-i", pid)
+        self.start_bgpd()
         return self
 
-    def vty(self, *commands: str) -> str:
-        """What bgpd answers to commands of the enabled mode."""
-        argv = ["vtysh", "--vty_socket", str(self.directory), "-d", "bgpd"]
+    def start_bgpd(self) -> None:
+        """Start `bgpd` alone, also again after it has ended."""
+        path = self.write("bgpd.conf", self.config or self._configuration())
+        self.bgpd = self.run(
+            "/usr/lib/frr/bgpd", "-S", *self._own, *(self._zebra if self.with_zebra else ["-Z"]), "-f", str(path),
+            "-i", str(self.directory / "bgpd.pid"), "--log", f"file:{self.directory}/events.log",
+        )  # fmt: skip
+
+    @property
+    def _own(self) -> list[str]:
+        return ["-u", "root", "-g", "root", "--vty_socket", str(self.directory), "-P", "0"]
+
+    @property
+    def _zebra(self) -> list[str]:
+        return ["-z", str(self.directory / "zserv.api")]
+
+    def vty(self, *commands: str, daemon: str = "bgpd") -> str:
+        """What bgpd, or another daemon, answers to commands of the enabled mode."""
+        argv = ["vtysh", "--vty_socket", str(self.directory), "-d", daemon]
         for command in commands:
             argv += ["-c", command]
         return run(argv)
@@ -111,24 +120,6 @@ class Frr(Peer):
             for prefix in prefixes
         ]
 
-    def _make_vxlan(self, vni: int) -> None:
-        batch(
-            self.host.namespace,
-            [
-                f"link add br{vni} type bridge",
-                f"link add vx{vni} type vxlan id {vni} dstport 4789 local {self.address} nolearning",
-                f"link set vx{vni} master br{vni} addrgenmode none up",
-                f"link set br{vni} addrgenmode none up",
-                f"link add tap{vni} type veth peer name vm{vni}",
-                f"link set tap{vni} master br{vni} addrgenmode none up",
-                f"link set vm{vni} addrgenmode none up",
-            ],
-        )
-
-    def learn_mac(self, mac: str) -> None:
-        """Put a station behind the local port of the VNI's bridge, which makes a MAC/IP route."""
-        self.host.run("bridge", "fdb", "replace", mac, "dev", f"tap{self.vni}", "master", "static")
-
     def _configuration(self) -> str:
         lines = [f"router bgp {self.local_as}", f" bgp router-id {self.address}", " no bgp default ipv4-unicast"]
         lines += [" no bgp ebgp-requires-policy", " no bgp network import-check"]
@@ -145,7 +136,7 @@ class Frr(Peer):
                     lines.append(f"  neighbor {neighbor.address} activate")
                 if family in neighbor.families and neighbor.client:
                     lines.append(f"  neighbor {neighbor.address} route-reflector-client")
-            if family is Family.EVPN and self.vni is not None:
+            if family is Family.EVPN and self.with_zebra:
                 lines.append("  advertise-all-vni")
             lines.append(" exit-address-family")
         for route in self.networks:

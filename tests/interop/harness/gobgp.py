@@ -34,6 +34,7 @@ class GoBgp(Peer):
     def start(self) -> Self:
         """Start from `config`, or from what `neighbors` says."""
         path = self.write("gobgpd.toml", self.config or self._configuration())
+        (self.directory / "api").unlink(missing_ok=True)  # what a killed one has left
         self.run("gobgpd", "-f", str(path), "--api-hosts", self._socket, "--pprof-disable", "--log-plain")
         return self
 
@@ -70,9 +71,18 @@ class GoBgp(Peer):
         """See `Peer.established`; the state is that of the public API, where 6 is Established."""
         return bool(self.neighbor(neighbor)["state"].get("session_state") == 6)
 
-    def _listed(self, family: Family) -> list[Route]:
+    def paths(self, family: Family) -> list[dict[str, Any]]:
+        """The best path of each route as GoBGP writes it."""
         table: dict[str, Any] = json.loads(self.ask("global", "rib", "-a", _TABLES[family], "-j") or "{}")
-        return [_route(family, paths[0]) for paths in table.values()]
+        return [paths[0] for paths in table.values()]
+
+    def communities(self, family: Family, key: tuple[str, str]) -> list[dict[str, Any]]:
+        """The extended communities of a route."""
+        found = [path for path in self.paths(family) if _route(family, path).key == key]
+        return [each for path in found for one in path["attrs"] if one["type"] == 16 for each in one["value"]]
+
+    def _listed(self, family: Family) -> list[Route]:
+        return [_route(family, path) for path in self.paths(family)]
 
     def _configuration(self) -> str:
         lines = ["[global.config]", f"as = {AS}", f'router-id = "{self.address}"']

@@ -15,16 +15,16 @@ _CLONE_NEWNET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def socket_on(host: Host) -> socket.socket:
-    """An IPv4 TCP socket that belongs to `host`'s namespace. Only a short-lived thread enters the namespace."""
+def socket_on(namespace: str, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    """A socket that belongs to a namespace, by default for IPv4 and TCP. Only a short-lived thread enters it."""
     made: list[socket.socket | OSError] = []
 
     def make() -> None:
         try:
-            with open(f"/run/netns/{host.namespace}") as handle:
+            with open(f"/run/netns/{namespace}") as handle:
                 if _LIBC.setns(handle.fileno(), _CLONE_NEWNET) != 0:
-                    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), host.namespace)
-            made.append(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+                    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), namespace)
+            made.append(socket.socket(family, kind))
         except OSError as error:
             made.append(error)
 
@@ -39,7 +39,7 @@ def socket_on(host: Host) -> socket.socket:
 def call(host: Host, port: int, method: str, path: str, body: object = None, timeout: float = 30.0) -> object:
     """One request to 127.0.0.1:`port` on `host`; gives the decoded JSON answer, raises `CommandFailed` above 299."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
-    connection.sock = socket_on(host)
+    connection.sock = socket_on(host.namespace)
     connection.sock.settimeout(timeout)
     try:
         connection.sock.connect(("127.0.0.1", port))

@@ -41,6 +41,10 @@ class Host:
         """Run a short command on this host and give its standard output; a failure raises `CommandFailed`."""
         return run(self.command(*argv), timeout=timeout)
 
+    def sum_in_software(self, interface: str = "eth0") -> None:
+        """Have checksums made before packets leave: the userspace datapath of Open vSwitch takes them as they are."""
+        self.run("ethtool", "-K", interface, "tx", "off")
+
     def cut(self) -> None:
         """Take the host off the network without telling anybody: packets are lost, no TCP reset is sent."""
         run(["ip", "-n", self.namespace, "link", "set", "eth0", "down"])
@@ -92,7 +96,7 @@ class Network:
         """Make the bridge."""
         sweep()
         try:
-            self._namespace("bridge")
+            self.namespace("bridge")
             batch(f"{self._base}-bridge", ["link add br0 type bridge", "link set br0 up"])
         except BaseException:
             self.remove()
@@ -108,7 +112,7 @@ class Network:
     def host(self, name: str) -> Host:
         """Add a host. The n-th one has the addresses 192.0.2.n and 2001:db8::n, as in the documentation."""
         number = next(self._host_numbers)
-        namespace = self._namespace(name)
+        namespace = self.namespace(name)
         host = Host(name, namespace, SUBNET4.format(number), SUBNET6.format(number))
         self.hosts[name] = host
         bridge = f"{self._base}-bridge"
@@ -134,7 +138,8 @@ class Network:
             subprocess.run(["ip", "netns", "del", self._made.pop()], capture_output=True, check=False)
         self.hosts.clear()
 
-    def _namespace(self, name: str) -> str:
+    def namespace(self, name: str) -> str:
+        """Make a namespace that is taken down with the others; its full name."""
         namespace = f"{self._base}-{name}"
         self._made.append(namespace)
         run(["ip", "netns", "add", namespace])

@@ -1,4 +1,4 @@
-"""The daemon of networking-bagpipe 20.0.0 as a black box: dummy dataplanes, ports attached over REST.
+"""The daemon of networking-bagpipe 20.0.0 as a black box: ports attached over REST, by default dummy dataplanes.
 
 It lives with ExaBGP 4.2 in a virtual environment of its own, `make reference`, since both need old companions.
 """
@@ -36,6 +36,7 @@ class Reference(Peer):
     """One reference daemon."""
 
     peers: tuple[str, ...] = ()
+    evpn_driver: str = "dummy"
 
     def start(self) -> Self:
         """Start with the sessions that `peers` names."""
@@ -44,9 +45,14 @@ class Reference(Peer):
             f"[BGP]\nlocal_address={self.address}\npeers={','.join(self.peers)}\nmy_as={AS}\nenable_rtc=True\n"
             f"[API]\nhost=127.0.0.1\nport={PORT}\n"
             "[DATAPLANE_DRIVER_IPVPN]\ndataplane_driver=dummy\n"
-            "[DATAPLANE_DRIVER_EVPN]\ndataplane_driver=dummy\n",
+            f"[DATAPLANE_DRIVER_EVPN]\ndataplane_driver={self.evpn_driver}\n"
+            f"[COMMON]\nroot_helper=env\n[privsep]\nhelper_command={reference_program('privsep-helper')}\n",
         )
-        self.run(str(reference_program("bagpipe-bgp")), "--config-file", str(path))
+        # It loads modules that may be part of the kernel, for which there is nothing to load.
+        self.write("modprobe", "#!/bin/sh\n").chmod(0o700)
+        program = reference_program("bagpipe-bgp")
+        environment = {"PATH": os.pathsep.join([str(program.parent), str(self.directory), os.environ["PATH"]])}
+        self.run(str(program), "--config-file", str(path), environment=environment)
         return self
 
     def attach(self, **fields: object) -> None:

@@ -35,7 +35,6 @@ of who uses a route (:mod:`bagpipe.vpn.prefix_routes`): a reflector passes on wh
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 
 from bagpipe.errors import RemoteFault
@@ -60,16 +59,11 @@ _MAC_BITS = 48
 _IP_OCTETS = {0: 0, 32: 4, 128: 16}
 # Type 2 by the length octet: the IP length it must have, and where its key ends. With one label field, then with two.
 _MAC_IP_FORMS = {33: (0, 30), 36: (0, 30), 37: (32, 34), 40: (32, 34), 49: (128, 46), 52: (128, 46)}
-# The same as it stands in a field: type, length, RD and ESI; then tag, MAC and IP; then label fields.
-_MAC_IP_LAYOUTS = {
-    length: struct.Struct(f"20s{end - 18}s{length - end}s").iter_unpack for length, (_, end) in _MAC_IP_FORMS.items()
-}
 _LABEL_FIELDS = (3, 6)
 # RFC 9251: the octets at the end that are no part of the key, and the shortest value.
 _MULTICAST_TAILS = {6: (1, 16), 7: (1, 26), 8: (6, 31)}
 
 _Parts = tuple[bytes, bytes]
-_Columns = tuple[Sequence[bytes], Sequence[bytes], Sequence[bytes]]
 
 
 class EvpnCodec:
@@ -79,10 +73,11 @@ class EvpnCodec:
 
     def split(self, data: bytes) -> list[tuple[int, list[bytes], list[bytes]]]:
         """The routes of an MP_REACH_NLRI field. Raises RemoteFault (reset) as the module says."""
-        columns = _mac_ip_columns(data)
-        if columns is not None:
-            return [(0, _keys(columns), _payloads(columns))]
-        keys: list[bytes] = []
+        alike = _alike(data)
+        if alike is not None:
+            keys, payload = alike
+            return [(0, keys, [payload] * len(keys))]
+        keys = []
         payloads: list[bytes] = []
         forms = _MAC_IP_FORMS
         size = len(data)
@@ -111,9 +106,9 @@ class EvpnCodec:
 
     def split_withdrawn(self, data: bytes) -> list[tuple[int, list[bytes]]]:
         """The routes of an MP_UNREACH_NLRI field, whatever payload they repeat. Raises RemoteFault (reset)."""
-        columns = _mac_ip_columns(data)
-        if columns is not None:
-            return [(0, _keys(columns))]
+        alike = _alike(data)
+        if alike is not None:
+            return [(0, alike[0])]
         keys = []
         for kind, value in _walk(data):
             parts = _parts(kind, value, withdrawn=True)
@@ -182,39 +177,31 @@ class EvpnCodec:
         return key[1:9] if 0 < key[0] <= _KNOWN_KINDS else None
 
 
-def _mac_ip_columns(data: bytes) -> _Columns | None:
-    """The columns of a field of several routes of type 2 that are all of one form and right: what neighbours send when
-    they pack. Of others None.
+def _alike(data: bytes) -> tuple[list[bytes], bytes] | None:
+    """The keys and the one payload of a field of right routes of type 2 that have all in common but tag, MAC and IP:
+    what there is of one instance at one neighbour. Of other fields None.
     """
     length = data[1] if len(data) > 1 else 0
-    if length not in _MAC_IP_FORMS or data[0] != MAC_IP:
+    form = _MAC_IP_FORMS.get(length)
+    if form is None or data[0] != MAC_IP:
         return None
+    ip_bits, end = form
+    end += 2
     size = length + 2
-    number, left = divmod(len(data), size)
-    if number == 1 or left:
-        return None
-    for at, octet in ((0, MAC_IP), (1, length), (24, _MAC_BITS), (31, _MAC_IP_FORMS[length][0])):
-        if data[at::size] != bytes((octet,)) * number:
+    if len(data) == size:
+        if data[24] != _MAC_BITS or data[31] != ip_bits:
             return None
-    heads, middles, tails = zip(*_MAC_IP_LAYOUTS[length](data), strict=True)
-    return heads, middles, tails
-
-
-def _keys(columns: _Columns) -> list[bytes]:
-    heads, middles, _ = columns
-    first = heads[0]
-    if heads.count(first) == len(heads):
-        lead = b"\x02" + first[2:10]
-        return [lead + middle for middle in middles]
-    return [b"\x02" + head[2:10] + middle for head, middle in zip(heads, middles, strict=True)]
-
-
-def _payloads(columns: _Columns) -> list[bytes]:
-    """Routes of one instance at one neighbour nearly always have the same; they share it."""
-    heads, _, tails = columns
-    if heads.count(heads[0]) == len(heads) and tails.count(tails[0]) == len(tails):
-        return [heads[0][10:] + tails[0]] * len(heads)
-    return [head[10:] + tail for head, tail in zip(heads, tails, strict=True)]
+        return [b"\x02" + data[2:10] + data[20:end]], data[10:20] + data[end:]
+    number, left = divmod(len(data), size)
+    if left or data[24::size] != b"\x30" * number or data[31::size] != bytes((ip_bits,)) * number:
+        return None
+    # What one begins with follows what the one before it ends with; pieces of the right size are where they should be.
+    tail = data[end:size]
+    pieces = data[20 : end - size].split(tail + data[:20])
+    if len(pieces) != number or set(map(len, pieces)) != {end - 20}:
+        return None
+    lead = b"\x02" + data[2:10]
+    return [lead + piece for piece in pieces], data[10:20] + tail
 
 
 def _walk(data: bytes) -> list[tuple[int, bytes]]:
