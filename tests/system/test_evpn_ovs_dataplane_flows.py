@@ -171,6 +171,28 @@ async def test_questions_for_the_gateway_of_an_ip_vpn_are_left_to_the_flows_of_t
 
 
 @on_loop
+@pytest.mark.parametrize(("bridge", "asks"), [(TUNNELS, True), (OWN, False)])
+async def test_a_machine_of_this_node_answers_for_itself_where_br_int_asks_it(
+    ovs: OpenVSwitch, bridge: str, asks: bool
+) -> None:
+    records = [NeighbourKey(EVI, ip_address(text).packed) for text in ("10.0.0.1", "fd00::1")]
+
+    def answers() -> list[str]:
+        return [flow for flow in our_flows(ovs, bridge) if "arp_tpa=10.0.0.1," in flow or "nd_target=fd00::1 " in flow]
+
+    async with driving(settings(ovs, bridge)) as driven:
+        await driven.want(NETWORK | dict.fromkeys(records, Neighbour(MAC)))
+        elsewhere = answers()
+        assert any("arp_tpa" in flow for flow in elsewhere)
+        assert any("nd_target" in flow for flow in elsewhere)
+        # when the machine comes here, and when it goes again
+        await driven.want(dict.fromkeys(records, Neighbour(MAC, is_here=True)))
+        assert answers() == ([] if asks else elsewhere)
+        await driven.want(dict.fromkeys(records, Neighbour(MAC)))
+        assert answers() == elsewhere
+
+
+@on_loop
 async def test_a_tunnel_port_is_shared_with_neutron_and_removed_by_its_last_user(ovs: OpenVSwitch) -> None:
     name, other = tunnel_name(EAST), tunnel_name(SOUTH)
     async with driving(settings(ovs)) as driven:
@@ -206,6 +228,20 @@ async def test_a_tunnel_port_is_shared_with_neutron_and_removed_by_its_last_user
         await driven.until(is_followed, "the port is back")
         assert "bagpipe-owner" in ovs.vsctl("get", "port", name, "external_ids")
         assert driven.refused == {}
+
+
+@on_loop
+async def test_a_bgp_neighbour_that_nothing_is_sent_to_gets_no_tunnel(ovs: OpenVSwitch) -> None:
+    async with driving(settings(ovs)) as driven:
+        await driven.want(NETWORK | {SourceKey(EAST): True})
+        assert (ports(ovs), driven.refused) == ([], {})
+        # when it is one that frames go to
+        await driven.want(flooding(node(EAST)))
+        assert ports(ovs) == [tunnel_name(EAST)]
+        # and no more
+        await driven.want(dict.fromkeys(flooding(node(EAST))))
+        await driven.want({SourceKey(EAST): None})
+        assert (ports(ovs), flows(ovs, 0)) == ([], [])
 
 
 @on_loop

@@ -13,9 +13,10 @@ from bagpipe.cli.attachments import json_option
 from bagpipe.cli.client import Client
 from bagpipe.cli.tables import show
 
-HEADINGS = ("Instance", "Type", "VRF", "Imports", "Exports", "RD", "Endpoints", "Prefixes", "Unusable")
+HEADINGS = ("Instance", "Type", "VRF", "Imports", "Exports", "RD", "Endpoints", "Prefixes/MACs", "Unusable")
 ENDPOINT_HEADINGS = ("Port", "MAC", "Address", "Label", "Direction", "State", "Announced", "Why")
 ROUTE_HEADINGS = ("", "Prefix", "Next hop", "RD", "Peer", "LOCAL_PREF", "Why")
+MAC_HEADINGS = ("", "MAC", "Address", "Next hop", "RD", "Peer", "Sequence", "Why")
 
 
 def _targets(texts: Iterable[str]) -> str:
@@ -33,7 +34,7 @@ def instance_row(instance: Mapping[str, Any]) -> list[str]:
         _targets(instance["route_targets"]["export"]),
         str(instance["route_distinguisher"]),
         str(counts["endpoints"]),
-        str(counts["prefixes"]),
+        str(counts["macs"] if instance["type"] == "evpn" else counts["prefixes"]),
         str(counts["unusable_routes"]),
     ]
 
@@ -68,6 +69,22 @@ def route_rows(routes: Iterable[Mapping[str, Any]]) -> Iterable[list[str]]:
             ]
 
 
+def mac_rows(macs: Iterable[Mapping[str, Any]]) -> Iterable[list[str]]:
+    """A row for each claim to a MAC, best first; ``>`` marks those that frames follow."""
+    for mac in macs:
+        for one in mac["candidates"]:
+            yield [
+                ">" if one["used"] else "",
+                str(mac["mac"]),
+                str(one["ip_address"] or "-"),
+                ", ".join(one["next_hops"]) or "-",
+                str(one["route_distinguisher"] or "-"),
+                str(one["peer"]),
+                f"{one['sequence']}{' sticky' if one['sticky'] else ''}",
+                str(one["reason"]),
+            ]
+
+
 @click.command()
 @click.argument("name", required=False)
 @json_option
@@ -84,4 +101,7 @@ def instances(client: Client, name: str | None, as_json: bool) -> None:
         click.echo()
         show(ENDPOINT_HEADINGS, endpoint_rows(told["endpoints"]), "no endpoints")
         click.echo()
-        show(ROUTE_HEADINGS, route_rows(told["routes"]), "no routes")
+        if told["type"] == "evpn":
+            show(MAC_HEADINGS, mac_rows(told["routes"]), "no MACs")
+        else:
+            show(ROUTE_HEADINGS, route_rows(told["routes"]), "no routes")

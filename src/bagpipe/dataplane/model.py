@@ -468,10 +468,14 @@ class NeighbourKey(_EviKey):
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """The answer; ``is_router`` is the R flag of a neighbour advertisement (RFC 9047 section 2)."""
+    """The answer; ``is_router`` is the R flag of a neighbour advertisement (RFC 9047 section 2).
+
+    ``is_here``: the address is attached to this node, and its machine answers for itself where frames to all reach it.
+    """
 
     mac: MacAddress
     is_router: bool = False
+    is_here: bool = False
 
 
 Key = (

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from bagpipe.lab import cloud_story, scenario, vpns
 from bagpipe.lab.cloud import COMPUTES, Choice, running
+from bagpipe.lab.cloud_bridged import BRIDGED
 from bagpipe.lab.cloud_events import EVENTS
 from bagpipe.lab.cloud_host import Kinds
 from bagpipe.lab.cloud_scenarios import SCENARIOS
@@ -20,7 +21,7 @@ from bagpipe.lab.measuring import measure
 from bagpipe.lab.openstack import client
 from bagpipe.lab.reflectors import REFLECTORS
 
-ALL = SCENARIOS + EVENTS
+ALL = SCENARIOS + BRIDGED + EVENTS
 
 
 def show() -> None:

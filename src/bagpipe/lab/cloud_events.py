@@ -7,15 +7,17 @@ import time
 from pathlib import Path
 
 from bagpipe.lab.cloud import BACKBONE_TARGET, EDGE
+from bagpipe.lab.cloud_bridged import bridged_pair
 from bagpipe.lab.cloud_host import AGENT, ANYCAST_MAC, FALLBACK_MAC, INTEGRATION, TUNNEL, CloudHost, Vm
 from bagpipe.lab.cloud_scenarios import SITE
 from bagpipe.lab.compute import BRIDGE
+from bagpipe.lab.moving import INTERVAL, move
 from bagpipe.lab.plain_router import plain_router
 from bagpipe.lab.scene import Scenario, Scene, expect
 from bagpipe.lab.telling import wait_for
-from bagpipe.lab.traffic import Stream, Streamed
+from bagpipe.lab.traffic import Stream
 
-_INTERVAL = 0.01
+_EVPN_COOKIE = "cookie=0xba6e000000000000"
 
 
 def router_fallback(scene: Scene) -> None:
@@ -50,41 +52,10 @@ def live_migration(scene: Scene) -> None:
     tenant.associate(vpn, "network", network.id)
     scene.reached(EDGE.site, vm.address(), "lm-vm on compute1")
     routes = scene.number_of_routes(BACKBONE_TARGET)
-    source, destination = scene.cloud.hosts["compute1"], scene.cloud.hosts["compute2"]
-    scene.tell("Nova gets a second binding of the port, for compute2, and plugs it in there.")
-    tenant.api.call("POST", f"ports/{vm.port_id}/bindings", {"binding": {"host": destination.name}})
-    tenant.api.put(f"ports/{vm.port_id}", {"binding:profile": {"migrating_to": destination.name}}, "port")
-    destination.cable(vm, "moved")
-    destination.add_tap(vm)
-    time.sleep(3)
-    stream = Stream(EDGE.site, vm.address(), _INTERVAL)
-    stream.first_reply()
-    scene.note("it is still reached at compute1")
-    scene.tell("The machine stops at compute1, starts at compute2, and the binding there is activated.")
-    stopped = time.time()
-    vm.host.ip("link", "delete", vm.interface)
-    vm.host.ip("link", "set", "moved", "down")
-    vm.host.ip("link", "set", "moved", "name", vm.interface, "up")
-    vm.start()
-    tenant.api.call("PUT", f"ports/{vm.port_id}/bindings/{destination.name}/activate")
-    source.unplug(vm)
-    tenant.move(vm, destination)
-    tenant.api.call("DELETE", f"ports/{vm.port_id}/bindings/{source.name}")
-
-    def answered_again() -> bool:
-        return any(when > stopped + 0.05 for when, _ in stream.replies())
-
-    wait_for(answered_again, f"answers of lm-vm at compute2; the agents' logs are {source.host.directory}/..", 0.05)
-    time.sleep(1)
-    done = stream.end()
-    scene.note(f"{_words(done)}; {_first_after(stream, stopped):.2f} s from the stop to the first answer")
+    move(scene, vm, scene.cloud.hosts["compute2"], EDGE.site)
     scene.routes(BACKBONE_TARGET, routes)
     scene.reached(EDGE.site, vm.address(), "lm-vm on compute2")
     scene.reached(vm, SITE, "the site")
-
-
-def _first_after(stream: Stream, moment: float) -> float:
-    return min(when for when, _ in stream.replies() if when > moment + 0.05) - moment
 
 
 def _pair(scene: Scene, prefix: str, number: int) -> tuple[Vm, Vm]:
@@ -100,32 +71,24 @@ def _pair(scene: Scene, prefix: str, number: int) -> tuple[Vm, Vm]:
     return a, b
 
 
-def _settled(scene: Scene, stream: Stream, seconds: float = 2.0) -> Streamed:
-    """End a stream after some more seconds, and tell."""
-    time.sleep(seconds)
-    done = stream.end()
-    scene.note(_words(done))
-    return done
-
-
-def _words(done: Streamed) -> str:
-    per_second = f"{1 / _INTERVAL:.0f} a second"
-    return f"{done.lost} of {done.sent} packets lost, {per_second}; longest time without one {done.gap:.2f} s"
-
-
 def agent_restart(scene: Scene) -> None:
-    """Neutron's agent is killed and started again under traffic."""
+    """Neutron's agent is killed and started again under traffic, routed and bridged."""
     a, b = _pair(scene, "ar", 60)
+    c, d = bridged_pair(scene, "ar", 84, "64512:375")
     host = scene.cloud.hosts["compute1"]
     before = _vpn_flows(host)
-    stream = Stream(a.host, b.address(), _INTERVAL)
-    stream.first_reply()
+    streams = [Stream(source.host, target.address(), INTERVAL) for source, target in ((a, b), (c, d), (d, c))]
+    for stream in streams:
+        stream.first_reply()
     scene.tell("The agent of compute1 is killed, and started again.")
     mark = _log_size(host)
     host.restart_agent()
     wait_for(lambda: _has_synchronized(host, mark), f"the agent; its log is {host.host.directory}/{AGENT}.log", 0.5, 90)
-    done = _settled(scene, stream, 5.0)
-    expect(done.lost <= 2, "packets were lost")
+    time.sleep(5)
+    for stream, what in zip(streams, ("routed", "bridged", "bridged to it"), strict=True):
+        done = stream.end()
+        scene.note(f"{what}: {done.said(INTERVAL)}")
+        expect(done.lost <= 2, "packets were lost")
     wait_for(lambda: _vpn_flows(host) == before, f"the flows of before: {before}, now {_vpn_flows(host)}", 0.5, 20)
     scene.note("its flows are those of before")
     scene.tell("A machine that was unplugged and deleted while the agent was away is not announced after it is back.")
@@ -152,12 +115,12 @@ def _has_synchronized(host: CloudHost, mark: int) -> bool:
 
 
 def _vpn_flows(host: CloudHost) -> list[str]:
-    """The flows that lead to and from the VPNs' bridge, without cookies."""
+    """The flows that lead to and from the VPNs' bridge, and those of EVPN instances, without cookies."""
     found = []
     for bridge in (TUNNEL, INTEGRATION):
         for line in host.flows(bridge):
             words = [word for word in line.split(", ") if not word.startswith("cookie")]
-            if ANYCAST_MAC in line or FALLBACK_MAC in line:
+            if ANYCAST_MAC in line or FALLBACK_MAC in line or _EVPN_COOKIE in line:
                 found.append(f"{bridge} {' '.join(words)}")
     return sorted(found)
 
@@ -172,7 +135,7 @@ def daemon_restart(scene: Scene) -> None:
     scene.reached(a, near.address(), "dr-near")
     host = scene.cloud.hosts["compute1"]
     for way, number in (("ended", signal.SIGTERM), ("killed", signal.SIGKILL), ("killed again", signal.SIGKILL)):
-        within, between = Stream(a.host, near.address(), _INTERVAL), Stream(a.host, b.address(), _INTERVAL)
+        within, between = Stream(a.host, near.address(), INTERVAL), Stream(a.host, b.address(), INTERVAL)
         for stream in (within, between):
             stream.first_reply()
         scene.tell(f"The daemon of compute1 is {way}, and started again.")
@@ -180,8 +143,8 @@ def daemon_restart(scene: Scene) -> None:
         wait_for(host.daemon_is_ready, f"the daemon; its log is {host.host.directory}/bagpipe-bgp.log", 0.1)
         time.sleep(2)
         near_done, far_done = within.end(), between.end()
-        scene.note(f"within the host: {_words(near_done)}")
-        scene.note(f"to the other host: {_words(far_done)}")
+        scene.note(f"within the host: {near_done.said(INTERVAL)}")
+        scene.note(f"to the other host: {far_done.said(INTERVAL)}")
         if host.kinds.daemon == "ours":
             expect(near_done.lost <= 2, "packets were lost within the host")
             expect(far_done.gap < 8, "the other host was away for too long")
@@ -203,9 +166,10 @@ def daemon_restart(scene: Scene) -> None:
 def switch_restart(scene: Scene) -> None:
     """Open vSwitch is killed and started again; nobody touches agent or daemon."""
     a, b = _pair(scene, "or", 65)
+    c, d = bridged_pair(scene, "or", 85, "64512:376")
     host = scene.cloud.hosts["compute1"]
     before = _vpn_flows(host)
-    stream = Stream(a.host, b.address(), _INTERVAL)
+    stream = Stream(a.host, b.address(), INTERVAL)
     stream.first_reply()
     scene.tell("ovs-vswitchd of compute1 is killed, and started again: every flow is gone.")
     killed = time.time()
@@ -217,11 +181,14 @@ def switch_restart(scene: Scene) -> None:
         0.1,
         60,
     )
-    _settled(scene, stream)
+    time.sleep(2)
+    scene.note(stream.end().said(INTERVAL))
     wait_for(lambda: _vpn_flows(host) == before, f"the flows of before: {before}, now {_vpn_flows(host)}", 0.5, 30)
     scene.note("its flows are those of before")
     scene.reached(EDGE.site, a.address(), "or-a")
     scene.reached(b, a.address(), "or-a")
+    for version in (4, 6):
+        scene.reached(c, d.address(version), "bridged to the other host")
 
 
 EVENTS = (

@@ -305,6 +305,18 @@ class CloudHost:
         self.host.end_program(AGENT, signal.SIGKILL)
         self.start_agent()
 
+    @contextlib.contextmanager
+    def paused_agent(self) -> Iterator[None]:
+        """Within the block the agent does nothing, as one that hangs. Raises LabFault."""
+        process = self.host.process_of(AGENT)
+        if process is None:
+            raise LabFault(f"{AGENT} of {self.name} does not run")
+        os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(process, signal.SIGCONT)
+
     def restart_daemon(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End the daemon and start it again."""
         self.host.end_program("bagpipe-bgp", number)

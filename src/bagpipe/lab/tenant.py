@@ -124,6 +124,10 @@ class Tenant:
             self._undo.append(lambda: self._vms.pop(vm.host.name).remove(vm))
         host.plug(vm)
 
+    def place(self, vm: Vm) -> CloudHost:
+        """The host that a machine is plugged in at."""
+        return self._vms[vm.host.name]
+
     def move(self, vm: Vm, host: CloudHost) -> None:
         """From now on the machine is taken to be at another host, where it is removed in the end."""
         self._vms[vm.host.name] = host
@@ -146,8 +150,8 @@ class Tenant:
             wait_for(is_active, f"port {vm.port_id} of {vm.host.name} to be ACTIVE", 0.1, patience)
 
     def bgpvpn(self, name: str, *targets: str, **values: object) -> Resource:
-        """An l3 BGPVPN that imports and exports these route targets. Raises ApiFault."""
-        return self.create("bgpvpn/bgpvpns", name=name, type="l3", route_targets=list(targets), **values)
+        """A BGPVPN, l3 without ``type``, that imports and exports these route targets. Raises ApiFault."""
+        return self.create("bgpvpn/bgpvpns", name=name, route_targets=list(targets), **{"type": "l3", **values})
 
     def associate(self, bgpvpn: Resource, kind: str, resource: str, **values: object) -> Resource:
         """Associate a ``network``, ``router`` or ``port``. Raises ApiFault."""

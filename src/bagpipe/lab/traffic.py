@@ -62,6 +62,11 @@ class Streamed:
     first: float | None
     last: float | None
 
+    def said(self, interval: float) -> str:
+        """The loss in words, of a stream with ``interval`` seconds between two requests."""
+        per_second = f"{1 / interval:.0f} a second"
+        return f"{self.lost} of {self.sent} packets lost, {per_second}; longest time without one {self.gap:.2f} s"
+
 
 class Stream:
     """Echo requests from a host, one every ``interval`` seconds until :meth:`end`."""

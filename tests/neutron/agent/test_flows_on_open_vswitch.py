@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bagpipe.dataplane.ovs_evpn.pipeline import COOKIE
 from tests.neutron.agent.staging import REFERENCE_PYTHON, Staged
 from tests.neutron.agent.world import (
     BLUE,
@@ -292,6 +293,19 @@ def test_an_agent_that_starts_again_never_leaves_the_switch_without_the_flows(st
     while stage.flows("br-tun", 21) & before["br-tun", 21] - standing["br-tun", 21] and time.monotonic() < deadline:
         time.sleep(0.1)
     assert everything(stage) == standing
+
+
+def test_flows_of_the_daemon_for_l2_vpns_are_spared_when_the_agent_cleans_up(start: Start) -> None:
+    stage = start()
+    daemons, strangers = (f"table=20,priority=5,cookie={cookie:#x},dl_vlan={vlan},actions=drop"
+                          for cookie, vlan in ((COOKIE, 5), (COOKIE + 1, 6)))  # fmt: skip
+    stage.switch.vsctl("add", "bridge", "br-tun", "protocols", "OpenFlow15")
+    for flow in (daemons, strangers):
+        stage.switch.ofctl("add-flow", "br-tun", flow)
+    stage.clean_up_flows()
+    left = stage.switch.ofctl("dump-flows", "br-tun", "table=20")
+    assert "dl_vlan=5" in left
+    assert "dl_vlan=6" not in left
 
 
 def test_a_bridge_that_is_not_there_yet_is_waited_for(switch: OpenVSwitch) -> None:

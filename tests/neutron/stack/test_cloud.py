@@ -24,15 +24,38 @@ TOLD: dict[str, list[str]] = {
     "delete-in-use": [r"Neutron answers 409", r"the reflector has 1 route with 64512:340"],
     "overlapping": [r"5 of 5 pings of ov-red1 arrived at ov-red2, and none anywhere else"],
     "ipv6": [r"v6-a → 2001:db8:66::10 \(the site, IPv6\): answered"],
+    "bridged": [
+        r"the reflector has MACs with the VNI \d+ and \d+\n",
+        r"none of them for all, such as\n.*VXLAN, flags \[I\] \(0x08\), vni \d+.*ICMP echo request",
+        r"br-a → 10\.81\.0\.200 \(the machine in the rack\): answered",
+        r"the reflector has MACs with the VNI 77810\n",
+    ],
+    "bridged-port": [r"the reflector has the MACs of bp-in, bp-far\n", r"the reflector has the MACs of bp-far\n"],
+    "bridged-and-routed": [
+        r"bb-a → fd00:83::12 \(bb-b, bridged\): answered",
+        r"bb-a → 2001:db8:66::10 .*routed\): answered",
+    ],
+    "bridged-migration": [
+        r"from the stop to the first answer",
+        r"the reflector has its MAC from compute2 alone, with sequence number 1\n",
+        r"bm-other → fd00:81::11 \(bm-vm on compute2\): answered",
+    ],
     "router-fallback": [r"rf-c → 10\.52\.0\.\d+ \(rf-b, which is not in the VPN: by the router as before\): answered"],
     "live-migration": [r"from the stop to the first answer", r"site → 10\.53\.0\.\d+ \(lm-vm on compute2\): answered"],
     "vlan": [
         r"none of the VPN's, such as\n.*ethertype 802\.1Q.*vlan \d+,.*ICMP echo request",
         r"vl-near → 10\.73\.0\.\d+ \(vl-d, which is not in the VPN: by the router\): answered",
     ],
-    "agent-restart": [r"[0-2] of \d+ packets lost", r"the reflector has 0 routes with 64512:360"],
+    "agent-restart": [
+        r"bridged: [0-2] of \d+ packets lost",
+        r"routed: [0-2] of \d+ packets lost",
+        r"the reflector has 0 routes with 64512:360",
+    ],
     "daemon-restart": [r"within the host: [0-2] of \d+ packets lost", r"the reflector has 0 routes with 64512:361"],
-    "switch-restart": [r"its flows are those of before"],
+    "switch-restart": [
+        r"its flows are those of before",
+        r"or-l2-1 → fd00:85::12 \(bridged to the other host\): answered",
+    ],
 }
 """What each scenario says on the way, as patterns."""
 

@@ -23,7 +23,7 @@ MIXED: dict[str, tuple[str, ...]] = {
     "the reference's v2 driver": ("--driver", "reference-v2"),
 }
 
-PLAYED = {"the noop firewall": "vlan"}
+PLAYED = {"the noop firewall": "vlan", "one agent of each": "bridged"}
 """The scenario that is played then, if it is another than the usual one."""
 
 

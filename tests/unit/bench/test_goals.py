@@ -90,6 +90,27 @@ def test_results_come_back_from_their_file(tmp_path: Path) -> None:
     assert results.read(tmp_path / "kept.json") == found
 
 
+def test_several_runs_are_one_with_all_their_rounds_and_cases() -> None:
+    # given two runs that have one case in common
+    one, other = empty(), empty()
+    other.about |= {"rounds": "1", "command": "python -m bench --cases latency", "title mac-packed": "macs"}
+    other.titles["gobgp"] = other.versions["gobgp"] = "GoBGP"
+    one.add("receive-packed", "ours", received(0.1))
+    other.add("receive-packed", "ours", received(0.3))
+    other.add("mac-packed", "gobgp", received(0.5))
+    # when they are joined, then each case has the rounds of both
+    both = results.joined([one, other])
+    assert both.samples("receive-packed", "ours", "cpu") == [0.1, 0.3]
+    assert both.samples("mac-packed", "gobgp", "cpu") == [0.5]
+    assert both.about["rounds"] == "3, 1"
+    assert both.about["command"] == "python -m bench; python -m bench --cases latency"
+    assert both.about["title mac-packed"] == "macs"
+    assert list(both.titles) == ["ours", "frr", "gobgp"]
+    # and those given are as they were
+    assert one.samples("receive-packed", "ours", "cpu") == [0.1]
+    assert one.about["rounds"] == "3"
+
+
 def test_the_page_and_its_plots_are_written(tmp_path: Path) -> None:
     found = empty()
     found.add("receive-packed", "ours", received(0.1))

@@ -55,10 +55,30 @@ def test_instances_are_listed_with_their_route_targets_and_counts(
         assert run(monkeypatch, "--server", server.url, "instances") == 0
     heading, row, nothing = capsys.readouterr().out.splitlines()
     assert heading.split() == [
-        "Instance", "Type", "VRF", "Imports", "Exports", "RD", "Endpoints", "Prefixes", "Unusable",
+        "Instance", "Type", "VRF", "Imports", "Exports", "RD", "Endpoints", "Prefixes/MACs", "Unusable",
     ]  # fmt: skip
     assert row.split() == ["net/1", "ipvpn", "3", "64512:1", "64512:2", "-", "192.0.2.1:5", "1", "2", "1"]
     assert nothing == "no VPN instances"
+
+
+def test_an_evpn_instance_is_shown_with_every_claim_to_a_mac(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claim = {
+        "route_distinguisher": "192.0.2.2:1", "peer": "192.0.2.9", "node": "192.0.2.2", "ip_address": "10.0.0.9",
+        "ethernet_segment": None, "sequence": 3, "sticky": True, "default_gateway": False,
+        "next_hops": ["192.0.2.2 label 77 vxlan"], "used": True, "reason": "sticky",
+    }  # fmt: skip
+    other = claim | {"ip_address": None, "sequence": 0, "sticky": False, "next_hops": [], "used": False, "reason": "-"}
+    counts = {"endpoints": 0, "macs": 7, "neighbours": 1, "unusable_routes": 0}
+    macs = [{"mac": "52:54:00:00:00:09", "candidates": [claim, other]}]
+    evi = INSTANCE | {"type": "evpn", "counts": counts, "endpoints": [], "routes": macs}
+    with answering({"GET /v2/instances/net%2F1": evi}) as server:
+        assert run(monkeypatch, "--server", server.url, "instances", "net/1") == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "net/1 evpn 3 64512:1 64512:2 - 192.0.2.1:5 0 7 0" in lines
+    assert "> 52:54:00:00:00:09 10.0.0.9 192.0.2.2 label 77 vxlan 192.0.2.2:1 192.0.2.9 3 sticky sticky" in lines
+    assert "52:54:00:00:00:09 - - 192.0.2.2:1 192.0.2.9 0 -" in lines
 
 
 def test_one_instance_is_shown_with_endpoints_and_every_competing_route(

@@ -238,8 +238,6 @@ class OvsEvpnDataplane(Supervised[Mode, EviPlan]):
                 addresses.update(hop.address for hop in value if isinstance(hop, Remote))
             elif isinstance(value, Bridge):
                 vnis.add(value.vni)
-            elif isinstance(key, SourceKey) and value is not None:
-                addresses.add(key.address)
             elif isinstance(key, PlugKey) and value is not None and self._mode == "own":
                 await self._plug(key)
         wanted = self._program.way.tunnels(addresses, vnis)

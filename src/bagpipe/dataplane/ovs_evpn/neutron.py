@@ -7,6 +7,7 @@ use: Open vSwitch would refuse a second one between the same addresses.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ class BesideNeutron(Way):
     answer = NeutronTable.ANSWER
     onward = NeutronTable.FLOOD
     advertise = NeutronTable.ADVERTISE
+    owners_answer = True
     untag = (POP_VLAN,)
 
     def __init__(self, settings: OvsEvpnSettings, ground: TunnelGround, flooding: Mapping[int, Flooding]) -> None:
@@ -207,9 +209,10 @@ class BesideNeutron(Way):
         made.needs.update(dict.fromkeys(keys, self.ground.take_asked()))
 
     def source(self, address: bytes) -> tuple[FlowMod, ...]:
-        """None but that of the tunnel port, which has to be there. Raises Missing."""
+        """None but that of the tunnel port, if there is one: a BGP neighbour that nothing is sent to needs none."""
         if len(address) == self.settings.tunnel_source.size and address != self.settings.local_address.packed:
-            self._tunnel(address)
+            with contextlib.suppress(Missing):
+                self._tunnel(address)
         return ()
 
     def passages(self, needs: Iterable[Need]) -> Iterator[FlowMod]:

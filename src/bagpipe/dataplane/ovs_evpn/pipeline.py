@@ -10,7 +10,7 @@ table  what our flows do
 2      ARP requests and neighbour solicitations to all: on to 21
 4      the VNI becomes the VLAN, on to 10, where Neutron learns and hands the frame to ``br-int``
 20     a MAC of another node: out by the tunnel to it, with the VNI that it wants
-21     answers for addresses that are known; what is not answered is flooded
+21     answers for addresses of other nodes that are known; what is not answered is flooded
 22     frames to many: to all nodes of the EVI, and to those of Neutron's own flood flow that are none of these
 121    puts the link-layer address into a neighbour advertisement, once it is one
 =====  ================================================================================================

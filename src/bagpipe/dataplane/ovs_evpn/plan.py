@@ -372,7 +372,7 @@ class Program:
         if answers is None:
             way = self.way
             answers = self._answers[told.where] = Answers(way.answer, told.where, way.onward, way.advertise)
-        if isinstance(value, Neighbour) and self.way.settings.suppress:
+        if isinstance(value, Neighbour) and self.way.is_answered(value):
             flows = answers.additions(key.octets, value)
         else:
             flows = answers.removals(key.octets)

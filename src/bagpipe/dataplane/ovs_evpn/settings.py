@@ -23,7 +23,7 @@ class OvsEvpnSettings:
     Neutron, what is not flooded to the nodes of an EVI is left to Neutron's own flows. ``suppress`` has ARP and ND
     answered here for addresses that are known. ``datapath_type`` is that of a bridge that is made here (None: that of
     the others). With ``known_sources_only`` frames are taken from nodes that have a record alone; beside Neutron there
-    is a tunnel to just these, and to those that Neutron knows, in any case.
+    is a tunnel to just those that frames are sent to, and to those that Neutron knows, in any case.
 
     Raises LocalMisuse for what can never work.
     """

@@ -6,7 +6,7 @@ import abc
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
-from bagpipe.dataplane.model import Key, Local, Remote
+from bagpipe.dataplane.model import Key, Local, Neighbour, Remote
 from bagpipe.dataplane.openflow import FlowMod, Match
 from bagpipe.dataplane.openflow import fields as f
 from bagpipe.dataplane.openflow.actions import Action, SetField
@@ -46,6 +46,8 @@ class Way(abc.ABC):
     """The table that completes an advertisement."""
     sender: ClassVar[int | None] = None
     """The table of nodes that are known, if there is one."""
+    owners_answer: ClassVar[bool] = False
+    """Whether machines of this node answer for themselves: frames to all reach them wherever they are from."""
     untag: ClassVar[tuple[Action, ...]]
     """What is done to a frame before it goes to other nodes."""
 
@@ -114,6 +116,10 @@ class Way(abc.ABC):
                 continue
             label = hop.label
             yield actions
+
+    def is_answered(self, neighbour: Neighbour) -> bool:
+        """Whether who asks for an address gets this answer from the bridge."""
+        return self.settings.suppress and not (self.owners_answer and neighbour.is_here)
 
     def to_remote(self, hop: Remote) -> tuple[Action, ...]:
         """Send a frame to a node, as in a bucket. Raises Missing."""

@@ -2,14 +2,14 @@
 
 Flows go to Neutron's bridges by the agent's own OpenFlow connection (os-ken), in one bundle for each bridge. They carry
 cookies of the extension, which the agent spares when it cleans up. Flows that the extension left there before a restart
-of the agent are spared as well, until they are replaced or swept.
+of the agent are spared as well, until they are replaced or swept; those that the daemon has on br-tun for EVPN always.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from neutron.agent.common import ovs_lib
 from oslo_config import cfg
@@ -25,6 +25,8 @@ from bagpipe.neutron.agent.redirect import Wiring
 
 LOG = log.getLogger(__name__)
 
+EVPN_COOKIE: Final = 0xBA6E << 48
+"""That of the daemon's flows on br-tun: :data:`bagpipe.dataplane.ovs_evpn.pipeline.COOKIE`."""
 _OPENVSWITCH_FIREWALLS = frozenset(
     {"openvswitch", "neutron.agent.linux.openvswitch_firewall.OVSFirewallDriver"}
     | {"neutron.agent.linux.openvswitch_firewall.firewall.OVSFirewallDriver"}
@@ -49,6 +51,7 @@ class Bridges:
         tunnel = agent_api.request_tun_br()
         if tunnel is not None:
             self._neutron[Bridge.TUNNEL] = tunnel
+            agent_api.request_tun_br().set_agent_uuid_stamp(EVPN_COOKIE)
         self._earlier: dict[Bridge, Any] = {}
         """Bridges with the cookie that the extension had before the agent's last start."""
 

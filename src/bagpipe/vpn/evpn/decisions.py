@@ -178,7 +178,7 @@ class Decisions:
                 router = self.reader.told(claim.bundle).router
                 found.append((claim, Neighbour(MacAddress(key[MAC_OCTETS]), router)))
         for endpoint in evi.addresses.get(record, ()):
-            found.append((self._own_claim(evi.hosts[endpoint.mac_record]), Neighbour(endpoint.key.mac)))
+            found.append((self._own_claim(evi.hosts[endpoint.mac_record]), Neighbour(endpoint.key.mac, is_here=True)))
         return sorted(found, key=lambda each: (*each[0].order, each[1].mac))
 
     def decide_neighbour(self, evi: Evi, record: NeighbourKey) -> None:

@@ -72,10 +72,11 @@ class _Trace:
 class _Plan:
     """What to make of the keys of an entry: which EVIs import them. If ``bundle`` alone settles what follows, it is the
     best of each key, and ``told`` what it tells; if None each key has to be looked at for each EVI. ``unicast`` and
-    ``flood`` are the nodes that frames to one and to many go to; no octets: they cannot.
+    ``flood`` are the nodes that frames to one and to many go to; no octets: they cannot. ``last`` has the next hops
+    that were made last, and of which payload and VNI: most routes of a bundle share them.
     """
 
-    __slots__ = ("bundle", "flood", "importers", "told", "unicast")
+    __slots__ = ("bundle", "flood", "importers", "last", "told", "unicast")
 
     def __init__(
         self, importers: tuple[Evi, ...], bundle: Bundle | None, told: Told | None, unicast: bytes, flood: bytes
@@ -85,6 +86,7 @@ class _Plan:
         self.told = told
         self.unicast = unicast
         self.flood = flood
+        self.last: tuple[bytes, int, Forward] = (b"", 0, ())
 
 
 _NOTHING = _Plan((), None, None, b"", b"")
@@ -366,10 +368,14 @@ class Imports:
         payloads = cast("list[bytes]", list(map(bundle.routes.__getitem__, run)))
         made: dict[bytes, Forward] = {}
         for payload in set(payloads):
-            field = int.from_bytes(payload[FIELD])
-            if not field or payload[ESI] not in NO_SEGMENTS:
-                return []
-            made[payload] = (told.remote(field, evi.vni),)
+            last, vni, forward = plan.last
+            if last != payload or vni != evi.vni:
+                field = int.from_bytes(payload[FIELD])
+                if not field or payload[ESI] not in NO_SEGMENTS:
+                    return []
+                forward = (told.remote(field, evi.vni),)
+                plan.last = payload, evi.vni, forward
+            made[payload] = forward
         return list(map(made.__getitem__, payloads))
 
     def _import_addresses(self, evi: Evi, run: list[bytes], plan: _Plan, *, is_plain: bool) -> None:
@@ -477,6 +483,7 @@ def _faulty(run: list[bytes]) -> list[bytes]:
 _set_packed = MacAddress.__dict__["packed"].__set__
 _set_mac = Neighbour.__dict__["mac"].__set__
 _set_router = Neighbour.__dict__["is_router"].__set__
+_set_here = Neighbour.__dict__["is_here"].__set__
 _new = object.__new__
 
 
@@ -490,6 +497,7 @@ def _neighbours(run: list[bytes], *, router: bool) -> list[Neighbour]:
         _set_packed(mac, key[14:20])
         _set_mac(answer, mac)
         _set_router(answer, router)
+        _set_here(answer, False)
         made.append(answer)
     return made
 
