@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the bench; the status is 1 if a cross-check of our own programs failed, 2 for a wrong argument."""
     asked = _parser().parse_args(arguments)
     if asked.from_json:
-        found = results.read(asked.from_json)
+        found = results.joined([results.read(path) for path in asked.from_json])
         report.write(found, asked.output or _PAGE)
         return _status(found)
     sizes = plan.QUICK if asked.quick else plan.FULL
@@ -67,7 +67,9 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, help="the page to write; by default a whole full run writes docs/performance.md"
     )
     parser.add_argument("--json", type=Path, help="keep every sample in this file")
-    parser.add_argument("--from-json", type=Path, help="measure nothing, write the page from such a file")
+    parser.add_argument(
+        "--from-json", type=Path, nargs="+", metavar="JSON", help="measure nothing, write the page from such files"
+    )
     return parser
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from bench import inputs
+from bench import evpn_inputs, inputs
 from bench.lab import PROBER_ADDRESS, SENDER_ADDRESS, Lab, observer_addresses
 from bench.programs.program import CounterFailed, Program, Unavailable
 from bench.programs.running import Running
@@ -67,6 +67,10 @@ class Latency:
     p99_loaded: float | None
 
 
+WITHDRAWALS = {"packed": "withdraw", "mac-packed": "mac-withdraw"}
+"""The input that withdraws what another announces."""
+
+
 @functools.lru_cache(maxsize=4)
 def messages(kind: str, routes: int) -> list[bytes]:
     """The messages of one input, encoded once."""
@@ -74,6 +78,9 @@ def messages(kind: str, routes: int) -> list[bytes]:
         "packed": inputs.packed,
         "churn": inputs.churn,
         "withdraw": inputs.withdraw_packed,
+        "mac-packed": evpn_inputs.packed,
+        "mac-churn": evpn_inputs.churn,
+        "mac-withdraw": evpn_inputs.withdraw_packed,
     }
     return makers[kind](routes)
 
@@ -103,7 +110,7 @@ def receive(lab: Lab, program: Program, kind: str, routes: int, limit: float, *,
         withdraw_cpu, error = None, ""
         if withdraw:
             try:
-                withdraw_cpu = _send_and_settle(running, sender, ("withdraw", routes), limit, idle)
+                withdraw_cpu = _send_and_settle(running, sender, (WITHDRAWALS[kind], routes), limit, idle)
                 _check_counter(running, 0)
             except Failed as failed:
                 withdraw_cpu, error = None, str(failed)
@@ -298,4 +305,4 @@ def _losses(running: Running) -> Iterator[None]:
         raise Failed(f"the session was lost: {error}; {running.output()}") from error
 
 
-__all__ = ["Latency", "Received", "Reflected", "Unavailable", "blob", "latency", "receive", "reflect"]
+__all__ = ["WITHDRAWALS", "Latency", "Received", "Reflected", "Unavailable", "blob", "latency", "receive", "reflect"]

@@ -18,7 +18,7 @@ from itertools import accumulate
 from types import TracebackType
 from typing import Self
 
-from bagpipe.dataplane.openflow.fields import IPV4_DST
+from bagpipe.dataplane.openflow.fields import IPV4_DST, Field
 from bagpipe.dataplane.openflow.monitoring import MonitorFlags, MonitorRequest
 from bench.quiet import Failed
 
@@ -28,14 +28,17 @@ _HELLO, _ERROR, _ECHO_REQUEST, _ECHO_REPLY = 0, 1, 2, 3
 _READ = 1 << 20
 _PATIENCE = 5.0
 _MONITOR = 1
-_ADDRESS = re.compile(re.escape(IPV4_DST.header) + b"(.{4})", re.DOTALL)
 
 
 class FlowObserver:
-    """Watches the switch at the socket ``path`` while the block lasts. Raises ``Failed`` if it cannot."""
+    """Watches the switch at the socket ``path`` while the block lasts, for flows that match ``field``.
 
-    def __init__(self, path: str) -> None:
+    Raises ``Failed`` if it cannot.
+    """
+
+    def __init__(self, path: str, field: Field = IPV4_DST) -> None:
         self._path = path
+        self._value = re.compile(re.escape(field.header) + b"(.{%d})" % field.size, re.DOTALL)
         self._pieces: list[bytes] = []
         self._moments: list[float] = []
         self._ends = threading.Event()
@@ -70,11 +73,11 @@ class FlowObserver:
         return sum(map(len, self._pieces))
 
     def seen(self) -> dict[bytes, float]:
-        """When (``time.perf_counter``) the flow to each IPv4 address was told first."""
+        """When (``time.perf_counter``) the first flow with each value of the field was told."""
         moments = self._moments
         ends = list(accumulate(map(len, self._pieces[: len(moments)])))
         found: dict[bytes, float] = {}
-        for match in _ADDRESS.finditer(b"".join(self._pieces[: len(moments)])):
+        for match in self._value.finditer(b"".join(self._pieces[: len(moments)])):
             # what is cut in two counts when its end has come
             found.setdefault(match[1], moments[bisect.bisect_left(ends, match.end())])
         return found

@@ -70,17 +70,30 @@ def _imported_octets(results: Results) -> float | None:
     return results.median("import-packed", OURS, "octets_per_route")
 
 
-def _flows(results: Results) -> float | None:
-    seconds, flows = (results.median("flows-50000", OURS, name) for name in ("seconds", "flows"))
-    return flows / seconds / 1000 if seconds and flows else None
-
-
 def _lost(results: Results) -> float | None:
     return results.median("restart-killed", OURS, "lost_within")
 
 
 def _none(results: Results) -> float | None:
     return None
+
+
+def _programmed(case: str) -> Measure:
+    """Thousand routes a second, from UPDATEs to entries or flows."""
+
+    def measure(results: Results) -> float | None:
+        seconds, routes = (results.median(case, OURS, name) for name in ("seconds", "flows"))
+        return routes / seconds / 1000 if seconds and routes else None
+
+    return measure
+
+
+def _move(case: str) -> Measure:
+    def measure(results: Results) -> float | None:
+        seconds = results.median(case, OURS, "p99")
+        return None if seconds is None else seconds * 1000
+
+    return measure
 
 
 _FAST = ("bird", "openbgpd", "frr", "gobgp")
@@ -100,7 +113,36 @@ GOALS: tuple[Goal, ...] = (
     Goal("resident at rest (before the first request to the API)", "MB", 35.0, 35.0, _resident, True),
     Goal("UPDATE to call of the dataplane, idle, p50", "ms", 0.3, 0.3, _none, True),
     Goal("UPDATE to call of the dataplane, during a 500k load, p99", "ms", 5.0, 5.0, _none, True),
-    Goal("a burst of 50k routes to flows that Open vSwitch holds", "k flows per s", 50.0, 50.0, _flows),
+    Goal(
+        "a burst of 50k routes to flows that Open vSwitch holds",
+        "k flows per s",
+        50.0,
+        50.0,
+        _programmed("flows-50000"),
+    ),
     Goal("packets lost within a node while its daemon is killed and restarted", "packets", 0.0, 0.0, _lost, True),
     Goal("reflecting 100k packed to 100 clients, CPU against FRR's", "x", 0.8, 0.5, _reflection, True),
+    Goal("EVPN, receive packed, against FRR", "x", 3.5, 3.5, _ratio("mac-packed", "frr")),
+    Goal("EVPN, receive churn, against FRR", "x", 3.5, 3.5, _ratio("mac-churn", "frr")),
+    Goal("EVPN, receive packed, against GoBGP", "x", 8.0, 8.0, _ratio("mac-packed", "gobgp")),
+    Goal("EVPN, receive churn, against GoBGP", "x", 8.0, 8.0, _ratio("mac-churn", "gobgp")),
+    Goal("EVPN, import packed, against FRR", "x", 3.5, 3.5, _ratio("mac-import-packed", "frr")),
+    Goal("EVPN, import churn, against FRR", "x", 3.5, 3.5, _ratio("mac-import-churn", "frr")),
+    Goal(
+        "EVPN, a burst of MAC addresses to entries on Linux",
+        "k routes per s",
+        30.0,
+        30.0,
+        _programmed("mac-daemon-linux"),
+    ),
+    Goal("EVPN, the same to flows that Open vSwitch holds", "k flows per s", 50.0, 50.0, _programmed("mac-daemon-ovs")),
+    Goal(
+        "EVPN, a machine's move to the other node's entry, Linux, p99",
+        "ms",
+        100.0,
+        100.0,
+        _move("mac-move-linux"),
+        True,
+    ),
+    Goal("EVPN, the same to the other node's flow, Open vSwitch, p99", "ms", 100.0, 100.0, _move("mac-move-ovs"), True),
 )

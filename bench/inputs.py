@@ -2,7 +2,7 @@
 
 Implements the sending half of RFC 4271 section 4.3, RFC 4760 sections 3 and 4 and RFC 4364 section 4.3.4 for VPNv4
 routes as a route reflector sends them over iBGP (RFC 4456 section 8). Needs nothing of ``bagpipe``: what measures a
-codec does not share its mistakes. Does not decode, and knows no other family.
+codec does not share its mistakes. Does not decode. Routes of EVPN are in :mod:`bench.evpn_inputs`.
 
 The population: ``vrfs(n)`` VRFs with one route target each, each block of 50 routes from one of 50 provider edges,
 route distinguisher of type 1 (provider edge : VRF), a /32 and a label of its own for every route. *Packed* has 50
@@ -20,6 +20,7 @@ EDGES = 50
 BLOCK = 50
 MAX_ROUTES = (1 << 20) - 16
 LOCAL_PREFERENCE = 100
+VPNV4 = b"\x00\x01\x80"
 ENCAPSULATION_MPLS = bytes.fromhex("030c00000000000a")
 ENCAPSULATION_GRE = bytes.fromhex("030c000000000002")
 
@@ -104,27 +105,18 @@ def withdraw_packed(n: int) -> list[bytes]:
 def announcement(block: list[Route], encapsulation: bytes = ENCAPSULATION_MPLS) -> bytes:
     """One UPDATE for routes that share VRF and provider edge; MP_REACH_NLRI first, as RFC 7606 section 5.1 has it."""
     first = block[0]
-    next_hop = b"\x00" * 8 + first.edge
-    reach = b"\x00\x01\x80" + bytes((len(next_hop),)) + next_hop + b"\x00" + b"".join(r.nlri for r in block)
-    return _update(
-        _attribute(0x80, 14, reach)
-        + _attribute(0x40, 1, b"\x00")
-        + _attribute(0x40, 2, b"")
-        + _attribute(0x40, 5, struct.pack("!I", LOCAL_PREFERENCE))
-        + _attribute(0x80, 9, first.edge)
-        + _attribute(0x80, 10, _CLUSTER)
-        + _attribute(0xC0, 16, first.route_target + encapsulation)
-    )
+    nlri = b"".join(route.nlri for route in block)
+    return reflected(VPNV4, b"\x00" * 8 + first.edge, nlri, first.edge, first.route_target + encapsulation)
 
 
 def withdrawal(block: list[Route]) -> bytes:
     """One UPDATE that withdraws the routes."""
-    return _update(_attribute(0x80, 15, b"\x00\x01\x80" + b"".join(r.withdrawn_nlri for r in block)))
+    return withdrawn(VPNV4, b"".join(route.withdrawn_nlri for route in block))
 
 
-def end_of_rib() -> bytes:
-    """End-of-RIB for VPNv4 (RFC 4724 section 2)."""
-    return _update(_attribute(0x80, 15, b"\x00\x01\x80"))
+def end_of_rib(family: bytes = VPNV4) -> bytes:
+    """End-of-RIB of a family (RFC 4724 section 2)."""
+    return withdrawn(family, b"")
 
 
 def probe(number: int) -> Route:
@@ -135,6 +127,25 @@ def probe(number: int) -> Route:
 def message(kind: int, body: bytes) -> bytes:
     """A BGP message with its header (RFC 4271 section 4.1)."""
     return _MARKER + struct.pack("!HB", 19 + len(body), kind) + body
+
+
+def reflected(family: bytes, next_hop: bytes, nlri: bytes, originator: bytes, communities: bytes) -> bytes:
+    """One UPDATE with what a route reflector tells of routes that share all attributes. ``family`` is AFI and SAFI."""
+    reach = family + bytes((len(next_hop),)) + next_hop + b"\x00" + nlri
+    return _update(
+        _attribute(0x80, 14, reach)
+        + _attribute(0x40, 1, b"\x00")
+        + _attribute(0x40, 2, b"")
+        + _attribute(0x40, 5, struct.pack("!I", LOCAL_PREFERENCE))
+        + _attribute(0x80, 9, originator)
+        + _attribute(0x80, 10, _CLUSTER)
+        + _attribute(0xC0, 16, communities)
+    )
+
+
+def withdrawn(family: bytes, nlri: bytes) -> bytes:
+    """One UPDATE that withdraws routes of a family."""
+    return _update(_attribute(0x80, 15, family + nlri))
 
 
 def _update(attributes: bytes) -> bytes:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench import cases, forwarding, restart
+from bench import cases, evpn, evpn_drivers, forwarding, mac_move, restart
 from bench.lab import Lab
-from bench.programs.program import Entry, Forwarder, Program, Unavailable
+from bench.programs.program import Entry, Forwarder, Importer, Program, Unavailable
 from bench.quiet import Failed, OverBudget
 from bench.results import OURS, Kind, Outcome, Results, Trouble
 
@@ -17,6 +18,11 @@ _MOST_ROUTES = {
     ("reference", "packed"): 10_000,
     ("reference", "churn"): 2_000,
     ("exabgp", "churn"): 20_000,
+    ("reference", "mac-packed"): 10_000,
+    ("reference", "mac-churn"): 2_000,
+    ("exabgp", "mac-churn"): 20_000,
+    ("gobgp", "mac-packed"): 5_000,
+    ("gobgp", "mac-churn"): 2_000,
 }
 """What the slowest programs are given instead of the full number; their rate is what is compared."""
 
@@ -24,7 +30,8 @@ _MOST_ROUTES = {
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """Routes of the small and the large receive cases, observers of the reflection, probes, routes of the bursts and of
-    those whose latency is told apart; limits in seconds.
+    those whose latency is told apart; routes of the bursts of MAC addresses, and how many machines move; limits in
+    seconds.
     """
 
     routes: int = 100_000
@@ -33,6 +40,8 @@ class Sizes:
     probes: int = 300
     bursts: tuple[int, ...] = (1_000, 10_000, 50_000, 100_000)
     together: tuple[int, ...] = (1_000, 50_000)
+    macs: int = 50_000
+    moves: int = 200
     rounds: int = 3
     limit: float = 90.0
 
@@ -45,9 +54,13 @@ QUICK = Sizes(
     probes=100,
     bursts=(1_000, 10_000),
     together=(1_000,),
+    macs=10_000,
+    moves=50,
     rounds=1,
     limit=20.0,
 )
+
+DATAPLANES = {"linux": "Linux", "ovs": "Open vSwitch, bridge of its own", "neutron": "Open vSwitch, beside Neutron"}
 
 Run = Callable[[Lab, Entry], Outcome]
 
@@ -119,13 +132,56 @@ def all_cases(sizes: Sizes) -> list[Case]:
         Case("restart-stopped", "restarted after SIGTERM", lambda lab, entry: restart.restarted(signal.SIGTERM)),
         Case("restart-killed", "restarted after SIGKILL", lambda lab, entry: restart.restarted(signal.SIGKILL)),
     ]
-    return found
+    return found + _evpn_cases(sizes)
+
+
+def _evpn_cases(sizes: Sizes) -> list[Case]:
+    short, limit = _short(sizes.routes), sizes.limit
+
+    def receive(kind: str, withdraw: bool) -> Run:
+        def run(lab: Lab, entry: Entry) -> Outcome:
+            count = min(sizes.routes, _MOST_ROUTES.get((entry.name, kind), sizes.routes))
+            return cases.receive(lab, _evpn(entry), kind, count, limit, withdraw=withdraw)
+
+        return run
+
+    def imports(kind: str) -> Run:
+        return lambda lab, entry: evpn.imported(lab, _importer(entry), kind, sizes.routes, limit)
+
+    def programmed(name: str, addresses: bool) -> Run:
+        into = {"linux": evpn.into_linux, "ovs": evpn.into_switch}[name]
+        return lambda lab, entry: into(lab, sizes.macs, addresses, limit)
+
+    def driven(name: str, addresses: bool) -> Run:
+        return lambda lab, entry: asyncio.run(evpn_drivers.applied(name, sizes.macs, addresses=addresses))
+
+    found = [
+        Case("mac-packed", f"receive, packed, {short}", receive("mac-packed", True)),
+        Case("mac-churn", f"receive, churn, {short}", receive("mac-churn", False)),
+        Case("mac-import-packed", f"import, packed, {short}", imports("mac-packed")),
+        Case("mac-import-churn", f"import, churn, {short}", imports("mac-churn")),
+    ]
+    for name, title in DATAPLANES.items():
+        for tail, addresses in (("", False), ("-ip", True)):
+            about = f"{_short(sizes.macs)} MAC addresses{' with an address each' * addresses}"
+            found.append(Case(f"mac-driver-{name}{tail}", f"{title}, {about}", driven(name, addresses)))
+            if name in ("linux", "ovs"):
+                found.append(Case(f"mac-daemon-{name}{tail}", f"{title}, {about}", programmed(name, addresses)))
+    return [
+        *found,
+        Case("mac-move-linux", "moves, Linux", lambda lab, entry: mac_move.moved_on_linux(sizes.moves)),
+        Case("mac-move-ovs", "moves, Open vSwitch", lambda lab, entry: mac_move.moved_on_switches(sizes.moves)),
+    ]
 
 
 def concerns(case: Case, entry: Entry) -> bool:
     """Whether a program takes part in a case at all: the reference daemon receives small inputs alone."""
-    if case.name.startswith("restart"):
+    if case.name.startswith(("restart", "mac-driver", "mac-daemon", "mac-move")):
         return entry.name == OURS
+    if case.name.startswith("mac-import"):
+        return entry.importer is not None
+    if case.name.startswith("mac"):
+        return entry.evpn is not None
     if case.name.startswith(("import", "flow")):
         return entry.forwarder is not None and (entry.name == OURS or case.name in ("flow-latency", "flows-1000"))
     if case.name.startswith("receive"):
@@ -149,7 +205,7 @@ def run(
                 outcome = _attempt(lab, case, entry)
                 results.add(case.name, entry.name, outcome)
                 took = time.monotonic() - began
-                say(f"{number}/{rounds} {case.name:15} {entry.name:10} {took:5.1f} s  {_told(outcome)}")
+                say(f"{number}/{rounds} {case.name:21} {entry.name:10} {took:5.1f} s  {_told(outcome)}")
 
 
 def _attempt(lab: Lab, case: Case, entry: Entry) -> Outcome:
@@ -179,6 +235,8 @@ def _told(outcome: Outcome) -> str:
         case forwarding.Forwarded():
             rate = outcome.flows / outcome.seconds
             return f"{outcome.seconds:.3f} s, {rate:,.0f} flows/s, {outcome.cpu:.3f} CPU s"
+        case evpn_drivers.Applied():
+            return f"{outcome.seconds:.3f} s, {outcome.routes / outcome.seconds:,.0f} routes/s, {outcome.cpu:.3f} CPU s"
         case restart.Restarted():
             within = f"{outcome.lost_within} of {outcome.sent_within} within"
             return f"lost {within}, {outcome.lost_between} of {outcome.sent_between} between nodes"
@@ -197,6 +255,18 @@ def _forwarder(entry: Entry) -> Forwarder:
         raise Unavailable("it has no VRF to measure")
     entry.forwarder.switch = None
     return entry.forwarder
+
+
+def _evpn(entry: Entry) -> Program:
+    if entry.evpn is None:
+        raise Unavailable("it has no EVPN")
+    return entry.evpn
+
+
+def _importer(entry: Entry) -> Importer:
+    if entry.importer is None:
+        raise Unavailable("it has no EVPN instance to measure")
+    return entry.importer
 
 
 def _short(routes: int) -> str:

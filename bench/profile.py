@@ -22,28 +22,29 @@ from pathlib import Path
 
 from bagpipe.session.settings import SessionSettings
 from bagpipe.speaker import Peer, PeerSettings, Retain, Speaker, SpeakerSettings
-from bagpipe.wire.family import VPNV4
-from bench import inputs
-from bench.cases import blob
+from bagpipe.wire.family import EVPN, VPNV4, Family
+from bench import evpn_inputs, inputs
+from bench.cases import WITHDRAWALS, blob
 from bench.session import KEEPALIVE, open_message
 
 _SAMPLE = 0.001
 _CONNECTION = 1
+_ON_THE_WIRE = {VPNV4: inputs.VPNV4, EVPN: evpn_inputs.EVPN}
 
 Counter = collections.Counter[tuple[str, int, str]]
 
 
-def established(reflector: bool) -> tuple[Speaker, Peer]:
+def established(reflector: bool, family: Family) -> tuple[Speaker, Peer]:
     """A speaker with one established client."""
     router_id = IPv4Address("10.77.0.1")
     speaker = Speaker(
         SpeakerSettings(inputs.LOCAL_AS, router_id, reflector=reflector, retain=Retain.ALWAYS), jitter=lambda: 1.0
     )
-    session = SessionSettings(inputs.LOCAL_AS, inputs.LOCAL_AS, router_id, (VPNV4,))
+    session = SessionSettings(inputs.LOCAL_AS, inputs.LOCAL_AS, router_id, (family,))
     peer = speaker.add_peer(PeerSettings("client", "10.77.1.1", session, client=True), 0.0)
     peer.start(0.0)
     peer.accepted(_CONNECTION, 0.0)
-    peer.received(_CONNECTION, open_message("10.77.1.1") + KEEPALIVE, 0.0)
+    peer.received(_CONNECTION, open_message("10.77.1.1", _ON_THE_WIRE[family]) + KEEPALIVE, 0.0)
     if peer.negotiated is None:
         raise RuntimeError("the session was not established")
     return speaker, peer
@@ -85,17 +86,20 @@ def main(arguments: list[str] | None = None) -> None:
     """Run once without a profiler for the figure, then with one for the shares."""
     asked = _parser().parse_args(arguments)
     kind, routes = asked.input, asked.routes
+    family = EVPN if kind.startswith("mac-") else VPNV4
     data = blob(kind, routes)
 
+    announced = {withdrawn: kind for kind, withdrawn in WITHDRAWALS.items()}
+
     def once(work: Callable[[Peer], list[float]]) -> list[float]:
-        speaker, peer = established(asked.reflector)
-        if kind == "withdraw":
-            feed(peer, blob("packed", routes), asked.read)
+        speaker, peer = established(asked.reflector, family)
+        if kind in announced:
+            feed(peer, blob(announced[kind], routes), asked.read)
         gc.collect()
         gc.freeze()
         turns = work(peer)
-        held = sum(speaker.counts().paths.get(str(family), 0) for family in (VPNV4,))
-        if held != (0 if kind == "withdraw" else routes):
+        held = speaker.counts().paths.get(str(family), 0)
+        if held != (0 if kind in announced else routes):
             raise RuntimeError(f"cross-check: the speaker holds {held} routes of {routes}")
         return turns
 
@@ -131,7 +135,7 @@ def _short(path: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.profile", description=__doc__)
-    parser.add_argument("input", choices=["packed", "churn", "withdraw"])
+    parser.add_argument("input", choices=["packed", "churn", "withdraw", "mac-packed", "mac-churn", "mac-withdraw"])
     parser.add_argument("routes", type=int, nargs="?", default=100_000)
     parser.add_argument("--read", type=int, default=65536, help="octets in one read of the socket")
     parser.add_argument("--reflector", action="store_true", help="a reflector instead of a speaker")

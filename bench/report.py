@@ -97,17 +97,47 @@ started again at once. Within the node nothing but its flows is needed. Between 
 for as long as the session is down, since the speaker does not restart gracefully yet (RFC 4724).
 
 {restart}
+
+## EVPN
+
+The same with MAC/IP routes (RFC 7432 type 2): as many EVPN instances, each with a route target and a VNI, no segment,
+a MAC and an IPv4 address for each route; packed 40.7 octets a route, churn 121. *Import*: one instance imports all of
+the input, a MAC and a neighbour for each route; `bagpipe-bgp` into a null dataplane, FRR's bgpd into zebra and its
+VXLAN device (the time of bgpd alone), and the instance's own count agrees. Thousand routes per CPU second; in
+parentheses how many times as much `bagpipe-bgp` does.
+
+{evpn_receive}
+
+Octets resident for each route:
+
+{evpn_memory}
+
+From records (*driver*) or UPDATEs (*daemon*) to entries and flows, thousand routes a second, wall clock, what the
+kernel or the switch takes included: until all is acknowledged, or until another connection was told that all is there;
+in parentheses the CPU seconds of the bench, or of the daemon. Of a MAC Linux gets an entry of the VXLAN device and one
+of the bridge, and with an address a neighbour; Open vSwitch (dummy datapath) a flow, and with an address two more.
+
+{evpn_rates}
+
+*Moves*: {moves} machines, attached at one node, are attached at another one that has heard of them; milliseconds from
+the request until the first node's dataplane sends their frames there, as the kernel or the switch tells another
+connection. A reflector is between the two daemons, and the machine runs all of it.
+
+{evpn_moves}
 {troubles}
 ## Repeat it
 
 `make bench` (root; installs what it misses) measures everything and writes this page; `make bench ARGS=--quick` takes
 two minutes and prints; `--only ours,frr --cases receive-packed,reflect-10 --rounds 5` selects; `--json` keeps every
-sample. `python -m bench.profile packed` (or `churn`, `withdraw`) shows where the time of a received route goes.
+sample, and `--from-json` writes the page from one or several such files. `python -m bench.profile packed` (or `churn`,
+`withdraw`, and `mac-packed` and so on) shows where the time of a received route goes, `python -m bench.evpn_drivers`
+what the dataplanes of EVPN take.
 """
 
 Cell = Callable[[str], str]
 
 _SEE_BELOW = "error (below)"
+_EVPN_CASES = ("mac-packed", "mac-churn", "mac-import-packed", "mac-import-churn")
 
 
 def write(results: Results, page: Path) -> None:
@@ -138,6 +168,11 @@ def text(results: Results) -> str:
         latency=_latency(results),
         forwarding=_forwarding(results),
         restart=_restart(results),
+        evpn_receive=_evpn_receive(results),
+        evpn_memory=_evpn_memory(results),
+        evpn_rates=_evpn_rates(results),
+        evpn_moves=_evpn_moves(results),
+        moves=_moves(results),
         troubles=_troubles(results),
     )
 
@@ -147,7 +182,7 @@ _RUN_AS = {
     "bird": "`vpn4 mpls` channel, `rr client`",
     "openbgpd": "`fib-update no`, `route-reflector`",
     "frr": "`bgpd -Z -n`, `route-reflector-client`",
-    "gobgp": "`route-reflector-client`",
+    "gobgp": "`route-reflector-client`; EVPN: 5k packed and 2k churn",
     "exabgp": "JSON to a process; no table; 20k churn",
     "reference": "networking-bagpipe, log at warnings, no VPN instance, one message at a time, 10k packed and 2k churn",
 }
@@ -165,24 +200,25 @@ def _goal_rows(results: Results, compiled: bool) -> list[str]:
 
 def _receive(results: Results) -> str:
     columns = _columns(results, "receive-")
-
-    def rated(case: str, name: str) -> Cell:
-        ours = results.rate(case, OURS, name)
-
-        def cell(program: str) -> str:
-            rate = results.rate(case, program, name)
-            if rate is None:
-                return _missing(results, case, program, name)
-            return number(rate) + (f" ({number(ours / rate)}x)" if ours and program != OURS else "")
-
-        return cell
-
-    cells = [rated(case, "cpu") for case in columns]
+    cells = [_rated(results, case, "cpu") for case in columns]
     titles = [results.about[f"title {case}"].replace(" and withdraw", "") for case in columns]
     if "receive-packed" in columns:
-        cells.append(rated("receive-packed", "withdraw_cpu"))
+        cells.append(_rated(results, "receive-packed", "withdraw_cpu"))
         titles.append("withdraw, packed")
     return _table(results, titles, cells)
+
+
+def _rated(results: Results, case: str, name: str) -> Cell:
+    """Thousand routes per CPU second, and how many times as much ours does."""
+    ours = results.rate(case, OURS, name)
+
+    def cell(program: str) -> str:
+        rate = results.rate(case, program, name)
+        if rate is None:
+            return _missing(results, case, program, name)
+        return number(rate) + (f" ({number(ours / rate)}x)" if ours and program != OURS else "")
+
+    return cell
 
 
 def _memory(results: Results) -> str:
@@ -296,6 +332,55 @@ def _restart(results: Results) -> str:
         else:
             lines.append(f"| {results.about[f'title {case}']} | {_missing(results, case, OURS, 'away')} | | |")
     return "\n".join(lines)
+
+
+def _evpn_receive(results: Results) -> str:
+    columns = [case for case in _EVPN_CASES if case in results.outcomes]
+    cells = {results.about[f"title {case}"]: _rated(results, case, "cpu") for case in columns}
+    if "mac-packed" in columns:
+        cells["withdraw, packed"] = _rated(results, "mac-packed", "withdraw_cpu")
+    return _table(results, list(cells), list(cells.values()))
+
+
+def _evpn_memory(results: Results) -> str:
+    def octets(case: str) -> Cell:
+        def cell(program: str) -> str:
+            value = results.median(case, program, "octets_per_route")
+            return _missing(results, case, program, "octets_per_route") if value is None else number(value)
+
+        return cell
+
+    columns = [case for case in _EVPN_CASES if case in results.outcomes]
+    return _table(results, [results.about[f"title {case}"] for case in columns], [octets(case) for case in columns])
+
+
+def _evpn_rates(results: Results) -> str:
+    lines = ["| | driver | daemon |", "|---|---|---|"]
+    for case in _columns(results, "mac-driver-"):
+        daemon = case.replace("driver", "daemon")
+        rates = []
+        for one, routes in ((case, "routes"), (daemon, "flows")):
+            count, seconds, cpu = (results.median(one, OURS, name) for name in (routes, "seconds", "cpu"))
+            told = _missing(results, one, OURS, "seconds")
+            if count and seconds and cpu is not None:
+                told = f"{number(count / seconds / 1000)} ({number(cpu)} CPU s)"
+            rates.append(told)
+        lines.append(f"| {results.about[f'title {case}']} | {' | '.join(rates)} |")
+    return "\n".join(lines)
+
+
+def _evpn_moves(results: Results) -> str:
+    lines = ["| | p50 | p99 |", "|---|---|---|"]
+    for case in _columns(results, "mac-move-"):
+        values = [results.median(case, OURS, name) for name in ("p50", "p99")]
+        told = [_missing(results, case, OURS, "p50") if one is None else number(one * 1000) for one in values]
+        lines.append(f"| {results.about[f'title {case}']} | {' | '.join(told)} |")
+    return "\n".join(lines)
+
+
+def _moves(results: Results) -> str:
+    moved = [results.median(case, OURS, "probes") for case in _columns(results, "mac-move-")]
+    return next((f"{one:,.0f}" for one in moved if one), "some")
 
 
 def _table(results: Results, titles: list[str], cells: list[Cell]) -> str:

@@ -6,11 +6,13 @@ import dataclasses
 import enum
 import json
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.cases import Latency, Received, Reflected
+from bench.evpn_drivers import Applied
 from bench.forwarding import Forwarded
 from bench.restart import Restarted
 
@@ -33,7 +35,7 @@ class Trouble:
     text: str
 
 
-Outcome = Received | Reflected | Latency | Forwarded | Restarted | Trouble
+Outcome = Received | Reflected | Latency | Forwarded | Restarted | Applied | Trouble
 
 
 @dataclass(slots=True)
@@ -109,6 +111,24 @@ def read(path: Path) -> Results:
     return results
 
 
+def joined(runs: Sequence[Results]) -> Results:
+    """Several runs as one: more rounds of a case, or other cases. What they say of themselves is told of each."""
+    about = dict(runs[0].about)
+    whole = Results(about, dict(runs[0].titles), dict(runs[0].versions))
+    for run in runs[1:]:
+        whole.titles |= run.titles
+        whole.versions |= run.versions
+        about |= {name: text for name, text in run.about.items() if name not in about}
+    for name in ("command", "date", "rounds", "load_before", "load_after"):
+        about[name] = ("; " if name == "command" else ", ").join(run.about[name] for run in runs)
+    for run in runs:
+        for case, programs in run.outcomes.items():
+            for program, outcomes in programs.items():
+                for outcome in outcomes:
+                    whole.add(case, program, outcome)
+    return whole
+
+
 def _plain(outcome: Outcome) -> dict[str, Any]:
     values = {name: v.value if isinstance(v, Kind) else v for name, v in dataclasses.asdict(outcome).items()}
     return {"type": type(outcome).__name__, **values}
@@ -127,5 +147,7 @@ def _outcome(plain: dict[str, Any]) -> Outcome:
             return Forwarded(**values)
         case "Restarted":
             return Restarted(**values)
+        case "Applied":
+            return Applied(**values)
         case _:
             return Trouble(Kind(values["kind"]), values["text"])

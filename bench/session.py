@@ -20,7 +20,6 @@ KEEPALIVE = inputs.message(4, b"")
 _HEADER = 19
 _NLRI = 16
 _READ = 1 << 18
-_VPNV4 = b"\x00\x01\x80"
 _RTC = b"\x00\x01\x84"
 RTC_END_OF_RIB = inputs.message(2, b"\x00\x00\x00\x06\x80\x0f\x03" + _RTC)
 
@@ -32,12 +31,19 @@ class SessionLost(Exception):
 class Session:
     """One established session over a connected socket.
 
-    ``announced`` and ``withdrawn`` count NLRI read; with ``remember`` the set ``held`` is what was announced and not
-    withdrawn since: RD and prefix, 12 octets each.
+    ``family`` (AFI and SAFI) is what it carries. ``announced`` and ``withdrawn`` count NLRI of VPNv4 read; with
+    ``remember`` the set ``held`` is what was announced and not withdrawn since: RD and prefix, 12 octets each.
     """
 
     def __init__(
-        self, connection: socket.socket, *, source: str, rtc: bool = False, remember: bool = False, wait: float = 20.0
+        self,
+        connection: socket.socket,
+        *,
+        source: str,
+        family: bytes = inputs.VPNV4,
+        rtc: bool = False,
+        remember: bool = False,
+        wait: float = 20.0,
     ) -> None:
         self.socket = connection
         self.announced = 0
@@ -48,7 +54,7 @@ class Session:
         self._spoke = time.monotonic()
         connection.settimeout(wait)
         try:
-            self._open(source, rtc)
+            self._open(open_message(source, family, rtc=rtc))
         except TimeoutError as error:
             raise SessionLost("no OPEN and KEEPALIVE in time") from error
         connection.setblocking(True)
@@ -86,8 +92,8 @@ class Session:
         """End the connection without ceremony."""
         self.socket.close()
 
-    def _open(self, source: str, rtc: bool) -> None:
-        self.socket.sendall(open_message(source, rtc=rtc))
+    def _open(self, message: bytes) -> None:
+        self.socket.sendall(message)
         self._expect(1)
         self.socket.sendall(KEEPALIVE)
         self._expect(4)
@@ -125,9 +131,9 @@ class Session:
 
     def _count(self, body: bytes) -> None:
         for kind, value in attributes(body):
-            if kind == 14 and value[:3] == _VPNV4:
+            if kind == 14 and value[:3] == inputs.VPNV4:
                 self._announce(value[5 + value[3] :])
-            elif kind == 15 and value[:3] == _VPNV4:
+            elif kind == 15 and value[:3] == inputs.VPNV4:
                 self._withdraw(value[3:])
 
     def _announce(self, field: bytes) -> None:
@@ -141,9 +147,9 @@ class Session:
             self.held.difference_update(keys(field))
 
 
-def open_message(router_id: str, *, rtc: bool = False) -> bytes:
-    """An OPEN with VPNv4, route refresh and 4-octet AS, and with route-target membership if ``rtc``."""
-    families = [_VPNV4, _RTC] if rtc else [_VPNV4]
+def open_message(router_id: str, family: bytes = inputs.VPNV4, *, rtc: bool = False) -> bytes:
+    """An OPEN with the family, route refresh and 4-octet AS, and with route-target membership if ``rtc``."""
+    families = [family, _RTC] if rtc else [family]
     capabilities = b"".join(b"\x01\x04" + f[:2] + b"\x00" + f[2:] for f in families)
     capabilities += b"\x02\x00" + b"\x41\x04" + struct.pack("!I", inputs.LOCAL_AS)
     options = b"\x02" + bytes((len(capabilities),)) + capabilities

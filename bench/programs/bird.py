@@ -33,6 +33,7 @@ class Bird:
     dials = False
     honours_rtc = False
     pace = 0.0
+    family = inputs.VPNV4
 
     def version(self) -> str:
         """The number after ``BIRD version``."""

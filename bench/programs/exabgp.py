@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from bench import inputs
+from bench.evpn_inputs import EVPN
 from bench.lab import PROGRAM_ADDRESS, SENDER_ADDRESS, Lab
 from bench.programs.program import CounterFailed, Launch, executable, first_line, reference_binary
 
@@ -21,7 +22,7 @@ neighbor {client} {{
   local-as {asn};
   peer-as {asn};
   passive true;
-  family {{ ipv4 mpls-vpn; }}
+  family {{ {family}; }}
   api {{ processes [ sink ]; receive {{ parsed; update; }} }}
 }}
 """
@@ -33,6 +34,7 @@ with open("{directory}/json", "wb", buffering=0) as sink:
     while select.select([0], [], []) and (data := os.read(0, 1 << 20)):
         sink.write(data)
 """
+_NAMES = {inputs.VPNV4: "ipv4 mpls-vpn", EVPN: "l2vpn evpn"}
 _ROUTE = re.compile(rb'"rd": "')
 
 
@@ -42,6 +44,9 @@ class Exabgp:
     dials = False
     honours_rtc = False
     pace = 0.0
+
+    def __init__(self, family: bytes = inputs.VPNV4) -> None:
+        self.family = family
 
     def version(self) -> str:
         """The number after ``ExaBGP :``."""
@@ -56,7 +61,11 @@ class Exabgp:
         configuration = directory / "exabgp.conf"
         configuration.write_text(
             _CONFIGURATION.format(
-                directory=directory, asn=inputs.LOCAL_AS, address=PROGRAM_ADDRESS, client=SENDER_ADDRESS
+                directory=directory,
+                asn=inputs.LOCAL_AS,
+                address=PROGRAM_ADDRESS,
+                client=SENDER_ADDRESS,
+                family=_NAMES[self.family],
             )
         )
         settings = {

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from bench import inputs
+from bench.evpn_inputs import EVPN
 from bench.lab import PROGRAM_ADDRESS, Lab
 from bench.programs.program import CounterFailed, Launch, ask, executable, first_line
 
@@ -27,13 +28,16 @@ route-reflector-client = true
 route-reflector-cluster-id = "{address}"
 [[neighbors.afi-safis]]
 [neighbors.afi-safis.config]
-afi-safi-name = "l3vpn-ipv4-unicast"
+afi-safi-name = "{family}"
 """
 _RTC = """\
 [[neighbors.afi-safis]]
 [neighbors.afi-safis.config]
 afi-safi-name = "rtc"
 """
+
+
+_NAMES = {inputs.VPNV4: ("l3vpn-ipv4-unicast", "vpnv4"), EVPN: ("l2vpn-evpn", "evpn")}
 
 
 class Gobgp:
@@ -43,6 +47,9 @@ class Gobgp:
     honours_rtc = True
     pace = 0.0
 
+    def __init__(self, family: bytes = inputs.VPNV4) -> None:
+        self.family = family
+
     def version(self) -> str:
         """The number after ``gobgpd version``."""
         return first_line([executable("gobgpd"), "--version"]).split()[-1]
@@ -50,8 +57,10 @@ class Gobgp:
     def launch(self, directory: Path, clients: list[str]) -> Launch:
         """Foreground, log of warnings alone, API on the loopback of its namespace."""
         parts = [_GLOBAL.format(asn=inputs.LOCAL_AS, address=PROGRAM_ADDRESS)]
+        family, _ = _NAMES[self.family]
         parts += [
-            _NEIGHBOR.format(asn=inputs.LOCAL_AS, address=PROGRAM_ADDRESS, client=client) + _RTC for client in clients
+            _NEIGHBOR.format(asn=inputs.LOCAL_AS, address=PROGRAM_ADDRESS, client=client, family=family) + _RTC
+            for client in clients
         ]
         configuration = directory / "gobgpd.conf"
         configuration.write_text("".join(parts))
@@ -59,8 +68,8 @@ class Gobgp:
         return Launch([*argv, "--pprof-disable"], {})
 
     def routes(self, lab: Lab, directory: Path) -> int:
-        """Destinations in the global VPNv4 table."""
-        text = ask(lab.command([executable("gobgp"), "-j", "global", "rib", "summary", "-a", "vpnv4"]))
+        """Paths in the global table of the family."""
+        text = ask(lab.command([executable("gobgp"), "-j", "global", "rib", "summary", "-a", _NAMES[self.family][1]]))
         try:
             return int(json.loads(text).get("num_path", 0))
         except (ValueError, KeyError) as error:

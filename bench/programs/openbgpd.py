@@ -38,6 +38,7 @@ class Openbgpd:
     dials = False
     honours_rtc = False
     pace = 0.0
+    family = inputs.VPNV4
 
     def version(self) -> str:
         """The number after ``OpenBGPD``."""

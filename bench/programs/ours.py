@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from bench import inputs
+from bench.evpn_inputs import EVPN
 from bench.lab import PROGRAM_ADDRESS, SENDER_ADDRESS, Lab
-from bench.programs.http import fetch
+from bench.programs.http import fetch, post
 from bench.programs.program import CounterFailed, Launch, Unavailable
 
+PORT = "tap1"
 _PORT = 8082
+_INSTANCE = "bench"
+_VNI = 5000
 _ROOT = Path(__file__).parent.parent.parent
 _CONFIGURATION = """\
 [BGP]
@@ -26,7 +31,7 @@ port = {port}
 [COMMON]
 state_dir = {directory}/state
 [DATAPLANE_DRIVER_EVPN]
-dataplane_driver = dummy
+dataplane_driver = {evpn_driver}
 [DATAPLANE_DRIVER_IPVPN]
 dataplane_driver = {driver}
 """
@@ -40,6 +45,9 @@ ovs_run_directory = {switch}
 class _Ours:
     honours_rtc = True
     pace = 0.0
+
+    def __init__(self, family: bytes = inputs.VPNV4) -> None:
+        self.family = family
 
     def version(self) -> str:
         """The version of the package."""
@@ -65,6 +73,7 @@ class Speaker(_Ours):
 
     dials = True
     retain = "always"
+    evpn_driver = "dummy"
     switch: Path | None = None
 
     def launch(self, directory: Path, clients: list[str]) -> Launch:
@@ -78,6 +87,7 @@ class Speaker(_Ours):
             retain=self.retain,
             directory=directory,
             driver="dummy" if self.switch is None else "ovs",
+            evpn_driver=self.evpn_driver,
         )
         configuration.write_text(text + ("" if self.switch is None else _OPEN_VSWITCH.format(switch=self.switch)))
         return _launch("bagpipe.daemon.main", ["--config-file", str(configuration)])
@@ -88,6 +98,44 @@ class Vrf(Speaker):
 
     retain = "auto"
     api_port = _PORT
+
+
+class Evi(Speaker):
+    """``bagpipe-bgp`` with an EVPN instance on the dataplane ``driver``: ``dummy``, ``linux`` or ``ovs``; the last two
+    with a port ``PORT``.
+    """
+
+    retain = "auto"
+
+    def __init__(self, driver: str = "dummy", options: str = "") -> None:
+        super().__init__(EVPN)
+        self.evpn_driver = f"{driver}\n{options}"
+
+    def beside(self, lab: Lab) -> AbstractContextManager[None]:
+        """Nothing is needed."""
+        return nullcontext()
+
+    def join(self, lab: Lab, directory: Path, targets: int) -> None:
+        """Attach a machine to an instance."""
+        body = {
+            "vpn_instance_id": _INSTANCE,
+            "vpn_type": "evpn",
+            "mac_address": "02:00:00:00:00:01",
+            "ip_address": "10.0.0.1/32",
+            "local_port": {"linuxif": PORT, "ovs": {"plugged": True, "port_name": PORT}},
+            "vni": _VNI,
+            "import_rt": [f"{inputs.LOCAL_AS}:{target}" for target in range(1, targets + 1)],
+            "export_rt": [],
+        }
+        post(lab, _PORT, "/attach_localport", body)
+
+    def imported(self, lab: Lab, directory: Path) -> int:
+        """The MAC addresses that the looking glass counts, but for the machine's."""
+        text = fetch(lab, _PORT, f"/looking-glass/vpns/instances/{_INSTANCE}")
+        try:
+            return int(json.loads(text)["counts"]["macs"]) - 1
+        except (ValueError, KeyError, TypeError) as error:
+            raise CounterFailed(f"looking glass: {error!r} in {text[:300]!r}") from error
 
 
 class Reflector(_Ours):

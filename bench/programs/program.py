@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -33,12 +34,13 @@ class Program(Protocol):
 
     ``dials``: it connects to the sender, and does not listen. ``honours_rtc``: it sends an observer only what that
     asked for (RFC 4684). ``pace``: seconds it is given for each octet of a message before the next; 0 for every
-    program that reads a stream as a stream.
+    program that reads a stream as a stream. ``family``: AFI and SAFI of the routes that it is sent.
     """
 
     dials: bool
     honours_rtc: bool
     pace: float
+    family: bytes
 
     def version(self) -> str:
         """The version in the report. Raises ``Unavailable``."""
@@ -49,7 +51,7 @@ class Program(Protocol):
         ...
 
     def routes(self, lab: Lab, directory: Path) -> int:
-        """VPNv4 routes that the program says it holds from the sender. Raises ``CounterFailed``."""
+        """Routes of the family that the program says it holds from the sender. Raises ``CounterFailed``."""
         ...
 
 
@@ -63,15 +65,36 @@ class Forwarder(Program, Protocol):
     switch: Path | None
 
 
+class Importer(Program, Protocol):
+    """One that brings MAC addresses into an EVPN instance."""
+
+    def beside(self, lab: Lab) -> AbstractContextManager[None]:
+        """A context in which what it needs beside it is there."""
+        ...
+
+    def join(self, lab: Lab, directory: Path, targets: int) -> None:
+        """Have one instance that imports the first ``targets`` route targets. Raises ``CounterFailed``."""
+        ...
+
+    def imported(self, lab: Lab, directory: Path) -> int:
+        """MAC addresses of others that the program says the instance has. Raises ``CounterFailed``."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of the report: ``name`` is what ``--only`` takes, ``title`` what people read."""
+    """A row of the report: ``name`` is what ``--only`` takes, ``title`` what people read.
+
+    ``evpn`` is the program where it is sent routes of EVPN, ``importer`` where an EVPN instance of it imports them.
+    """
 
     name: str
     title: str
     receiver: Program
     reflector: Program | None
     forwarder: Forwarder | None = None
+    evpn: Program | None = None
+    importer: Importer | None = None
 
 
 def executable(*names: str) -> str:

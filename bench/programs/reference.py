@@ -63,6 +63,9 @@ class Reference:
     api_port = 8082
     switch: Path | None = None
 
+    def __init__(self, family: bytes = inputs.VPNV4) -> None:
+        self.family = family
+
     def version(self) -> str:
         """What its virtual environment says of the distribution."""
         python = str(Path(reference_binary("bagpipe-bgp")).parent / "python")

@@ -110,7 +110,14 @@ class Running:
         else:
             connection = self.lab.connect(source, min(wait, 5.0))
         try:
-            return Session(connection, source=source, rtc=rtc, remember=remember, wait=min(wait, 10.0))
+            return Session(
+                connection,
+                source=source,
+                family=self.program.family,
+                rtc=rtc,
+                remember=remember,
+                wait=min(wait, 10.0),
+            )
         except BaseException:
             connection.close()
             raise

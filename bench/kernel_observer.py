@@ -1,0 +1,109 @@
+"""When the kernel takes up forwarding entries and neighbours, as one who watches from outside sees it.
+
+A netlink socket of its own hears what rtnetlink(7) tells of neighbours (RTNLGRP_NEIGH) in a namespace and notes when
+each piece arrives; what the pieces say is read only afterwards.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from bench.quiet import Failed
+from tests.system.ovs_nodes import inside
+
+_GROUP = 1 << 2
+_NEW = 28
+_HEADER = struct.Struct("=IHHII")
+_ENTRY = struct.Struct("=BxxxiHBB")
+_ATTRIBUTE = struct.Struct("=HH")
+_DST, _LLADDR = 1, 2
+_BUFFER = 1 << 28
+_FORCE_BUFFER = 33
+_READ = 1 << 16
+
+
+class KernelObserver:
+    """Watches the neighbours of a namespace while the block lasts."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._heard: list[tuple[float, bytes]] = []
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="kernel observer", daemon=True)
+        self._trouble: OSError | None = None
+
+    def __enter__(self) -> Self:
+        with inside(self._namespace):
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self._socket.setsockopt(socket.SOL_SOCKET, _FORCE_BUFFER, _BUFFER)
+        self._socket.bind((0, _GROUP))
+        self._socket.settimeout(0.1)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._ends.set()
+        self._thread.join()
+        self._socket.close()
+
+    def count(self) -> int:
+        """How many pieces have been heard: when it does not grow, there is no news. Raises ``Failed`` if some were
+        missed.
+        """
+        if self._trouble is not None:
+            raise Failed(f"the kernel cannot be watched: {self._trouble}")
+        return len(self._heard)
+
+    def seen(self) -> dict[bytes, float]:
+        """When (``time.perf_counter``) it was first told of each MAC address at another node (6 octets), and of each
+        neighbour's address (4 or 16).
+        """
+        found: dict[bytes, float] = {}
+        for moment, piece in list(self._heard):
+            for key in _entries(piece):
+                found.setdefault(key, moment)
+        return found
+
+    def _watch(self) -> None:
+        while not self._ends.is_set():
+            try:
+                piece = self._socket.recv(_READ)
+            except TimeoutError:
+                continue
+            except OSError as error:
+                self._trouble = error
+                return
+            self._heard.append((time.perf_counter(), piece))
+
+
+def _entries(piece: bytes) -> list[bytes]:
+    found = []
+    at = 0
+    while at + _HEADER.size <= len(piece):
+        size, kind, *_ = _HEADER.unpack_from(piece, at)
+        if kind == _NEW:
+            family = piece[at + _HEADER.size]
+            attributes = _attributes(piece[at + _HEADER.size + _ENTRY.size : at + size])
+            if family == socket.AF_BRIDGE and _DST in attributes:
+                found.append(attributes[_LLADDR])
+            elif family in (socket.AF_INET, socket.AF_INET6) and _LLADDR in attributes:
+                found.append(attributes[_DST])
+        at += size + 3 & ~3
+    return found
+
+
+def _attributes(data: bytes) -> dict[int, bytes]:
+    found = {}
+    at = 0
+    while at + _ATTRIBUTE.size <= len(data):
+        size, kind = _ATTRIBUTE.unpack_from(data, at)
+        found[kind & 0x3FFF] = data[at + _ATTRIBUTE.size : at + size]
+        at += max(size, _ATTRIBUTE.size) + 3 & ~3
+    return found
