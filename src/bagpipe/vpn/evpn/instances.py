@@ -280,9 +280,14 @@ class EvpnInstances:
         return True
 
     def _outbids(self, evi: Evi, host: Host, found: list[claims.Claim]) -> bool:
-        """It is told only now that a MAC was elsewhere before it was attached here: once, its number is raised."""
+        """It is told only now that a MAC was elsewhere before it was attached here: once, its number is raised.
+
+        A claim with the very next number is none of before: so does another node answer to ours.
+        """
         host.is_early = False
-        if self.clock() >= evi.heard_at or not self._raise(evi, host, found):
+        highest = max(claim.sequence for claim in found if claim.hops and not claim.is_own)
+        is_answer = highest == host.sequence + 1
+        if self.clock() >= evi.heard_at or is_answer or not self._raise(evi, host, found):
             return False
         for endpoint in host.endpoints:
             self._origination.refresh(endpoint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.vpn.evpn.node import PE1, PE2, Node, mac_nlri, mac_update, withdraw
+from tests.unit.vpn.evpn.node import LOW, PE1, PE2, Node, mac_nlri, mac_update, withdraw
 
 HERE = ["fa:16:3e:00:00:02 at tap2"]
 
@@ -41,9 +41,18 @@ def test_a_route_that_comes_after_the_attachment_and_was_there_before_it_is_outb
 def test_it_is_outbid_once_so_that_two_who_begin_at_the_same_time_come_to_rest() -> None:
     node, clock = begun()
     clock.now += 0.2
+    node.learn(mac_update(2, "10.0.0.2", node=LOW))
+    assert sequences(node) == ["mac-mobility:1"]
+    node.learn(mac_update(2, "10.0.0.2", node=LOW, sequence=3))
+    assert node.hops(2) == [f"{LOW} label 5000 vxlan"]
+    assert sequences(node) == []
+
+
+def test_a_machine_that_leaves_again_at_once_is_let_go() -> None:
+    node, clock = begun()
+    assert sequences(node) == []
+    clock.now += 0.5
     node.learn(mac_update(2, "10.0.0.2", node=PE1, sequence=1))
-    assert sequences(node) == ["mac-mobility:2"]
-    node.learn(mac_update(2, "10.0.0.2", node=PE1, sequence=3))
     assert node.hops(2) == [f"{PE1} label 5000 vxlan"]
     assert sequences(node) == []
 
