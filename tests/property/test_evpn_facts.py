@@ -223,5 +223,5 @@ def test_when_all_is_gone_nothing_is_left(happened: list[Event]) -> None:
 
     assert state(node) == ({}, {}, set())
     assert node.instances.instances == {}
-    assert node.instances.vnis == {}
+    assert node.numbers.vnis.holders == {}
     assert node.numbers.labels.live == node.numbers.rds.live == node.numbers.instances.live == set()

@@ -27,7 +27,6 @@ _REFERENCE_TEXTS = (
     "Port information is not consistent",
     "Inconsistent endpoint info",
     "Unsupported direction",
-    "A VPN instance using vni",
 )
 
 
@@ -102,6 +101,8 @@ def _named(forwarding: Forwarding, asked: Detachment) -> list[str]:
 
 def _in_words_of_reference(misuse: LocalMisuse) -> LocalMisuse:
     """A fault for which the reference has a text, with that text."""
+    if misuse.field == "vni" and misuse.reason.endswith("uses it"):
+        return Rejected("vni", misuse.value, f"A VPN instance using vni {misuse.value} already exists.")
     if isinstance(misuse, Rejected) or not misuse.reason.startswith(_REFERENCE_TEXTS):
         return misuse
     text = misuse.reason if misuse.field != "direction" else f"{misuse.reason}: {misuse.value}"

@@ -115,10 +115,10 @@ class Endpoint:
 
     ``ready`` tells that its records were in effect once since it was attached: its routes may be announced, those of
     EVPN for prefixes that are ``arriving``: what comes for them by the VNI of its VRF has been delivered to it since.
-    ``group`` and ``access`` are None if its direction asks for none; ``awaits`` are the records it waits for.
+    ``group`` and ``access`` are None if its direction asks for none.
     """
 
-    __slots__ = ("access", "arriving", "attachment", "awaits", "group", "prefix", "rd", "rd_number", "ready", "vrf")
+    __slots__ = ("access", "arriving", "attachment", "group", "prefix", "rd", "rd_number", "ready", "vrf")
 
     def __init__(self, vrf: Vrf, attachment: Attachment, rd_number: int, rd: RouteDistinguisher) -> None:
         self.vrf = vrf
@@ -130,7 +130,6 @@ class Endpoint:
         self.access: PortAccess | None = None
         self.ready = False
         self.arriving: frozenset[Prefix] = frozenset()
-        self.awaits: tuple[Key, ...] = ()
 
     @property
     def version(self) -> int:

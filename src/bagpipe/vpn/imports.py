@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import TypeVar, cast
 
 from bagpipe.dataplane.delta import Tracker
-from bagpipe.dataplane.model import Forward, ForwardKey, Key, Prefix, Remote, SourceKey, Value
+from bagpipe.dataplane.model import Forward, ForwardKey, Key, Prefix, Remote, Value
 from bagpipe.identifiers import MAXIMUM_LABEL
 from bagpipe.rib.bundle import Bundle, Entry, Source
 from bagpipe.rib.store import Store
@@ -25,6 +25,8 @@ from bagpipe.rib.table import Table
 from bagpipe.vpn.candidates import Candidate, Resolver, in_order
 from bagpipe.vpn.endpoint import Endpoint
 from bagpipe.vpn.prefix_routes import Place, fault_of, is_evpn_key, is_prefix_route, place_of, prefix_shape
+from bagpipe.vpn.senders import Senders
+from bagpipe.vpn.targets import TargetIndex, by_number
 from bagpipe.vpn.vrf import RibKeys, Vrf, keys_of, with_key, without_key
 from bagpipe.wire.attributes import Attributes
 from bagpipe.wire.family import EVPN, FLOWSPEC_VPNV4, FLOWSPEC_VPNV6, VPNV4, VPNV6
@@ -37,7 +39,6 @@ _P = TypeVar("_P")
 _VERSIONS = {VPNV4: 4, VPNV6: 6}
 FLOW_FAMILIES = (FLOWSPEC_VPNV4, FLOWSPEC_VPNV6)
 _FAMILIES = frozenset((*_VERSIONS, *FLOW_FAMILIES))
-_TARGETS_KEPT = 65536
 _PLANS_KEPT = 1024
 """Plans that may be kept before it is looked which of them nobody needs any more."""
 _packed = bytes.__new__
@@ -160,17 +161,15 @@ class Imports:
         self.own_attributes: Callable[[Endpoint], Attributes] = _no_attributes
         self.on_source: Callable[[Vrf, Prefix], None] = _nobody
         self.on_flow: Callable[[Table, bytes], None] = _nobody
-        self._importers: dict[bytes, dict[Vrf, None]] = {}
-        self._readvertisers: dict[bytes, dict[Vrf, None]] = {}
-        self._by_targets: dict[tuple[bytes, ...], _Roles] = {}
+        self.senders = Senders(tracker)
+        self._importers: TargetIndex[Vrf] = TargetIndex()
+        self._readvertisers: TargetIndex[Vrf] = TargetIndex()
         self._prefix_table: Table | None = None
         self._seen: dict[Table, dict[bytes, _Trace]] = {}
         self._traces: dict[tuple[object, ...], _Trace] = {}
         self._plans: dict[Entry, _Plan] = {}
         self._plans_kept = _PLANS_KEPT
         self._used: dict[tuple[Bundle, ...], dict[Bundle, Remote]] = {}
-        self._addresses: dict[bytes, int] = {}
-        self._accepted: tuple[bytes, ...] = ()
         self._losers: dict[tuple[_Trace, _Trace | None], _Roles] = {}
         self._again: list[tuple[Table, dict[bytes, None], Vrf | None]] = []
 
@@ -185,19 +184,10 @@ class Imports:
         """
         changed = (vrf.imports ^ imports) | (vrf.readvertise_from ^ sources)
         wanted = {target for target in changed if self._is_wanted(target)}
-        for index, before, after in (
-            (self._importers, vrf.imports, imports),
-            (self._readvertisers, vrf.readvertise_from, sources),
-        ):
-            for target in before - after:
-                del index[target][vrf]
-                if not index[target]:
-                    del index[target]
-            for target in after - before:
-                index.setdefault(target, {})[vrf] = None
+        self._importers.change(vrf, vrf.imports, imports)
+        self._readvertisers.change(vrf, vrf.readvertise_from, sources)
         vrf.imports, vrf.readvertise_from = imports, sources
         if changed:
-            self._by_targets.clear()
             self._plans.clear()
         for target in changed:
             for bundle in self._store.by_route_target.get(target, ()):
@@ -210,21 +200,10 @@ class Imports:
 
     def importers(self, targets: tuple[bytes, ...]) -> tuple[Vrf, ...]:
         """The VRFs that import one of these route targets, by their number."""
-        return self._roles(targets)[0]
+        return self._importers.of(targets)
 
     def _roles(self, targets: tuple[bytes, ...]) -> _Roles:
-        known = self._by_targets.get(targets)
-        if known is None:
-            if len(self._by_targets) >= _TARGETS_KEPT:
-                self._by_targets.clear()
-            importers: dict[Vrf, None] = {}
-            readvertisers: dict[Vrf, None] = {}
-            for target in targets:
-                importers.update(self._importers.get(target, {}))
-                readvertisers.update(self._readvertisers.get(target, {}))
-            known = tuple(sorted(importers, key=_number)), tuple(sorted(readvertisers, key=_number))
-            self._by_targets[targets] = known
-        return known
+        return self._importers.of(targets), self._readvertisers.of(targets)
 
     # ------------------------------------------------------------ what the routes say
 
@@ -345,7 +324,7 @@ class Imports:
             del seen[key]
         old.count -= 1
         if not old.count:
-            self._count(old.addresses, -1)
+            self.senders.leave(old.addresses)
             if self._traces.get(old.identity) is old:
                 del self._traces[old.identity]
         prefix = place.prefix(key)
@@ -361,7 +340,7 @@ class Imports:
     def _use(self, trace: _Trace, keys: int) -> None:
         """So many more keys have the trace."""
         if not trace.count:
-            self._count(trace.addresses, 1)
+            self.senders.enter(trace.addresses)
         trace.count += keys
 
     def _lost(self, old: _Trace, new: _Trace | None) -> _Roles:
@@ -377,25 +356,6 @@ class Imports:
             self._losers[old, new] = found
         return found
 
-    def _count(self, addresses: tuple[bytes, ...], change: int) -> None:
-        for address in addresses:
-            number = self._addresses.get(address, 0) + change
-            if number:
-                self._addresses[address] = number
-                self._tracker.set(SourceKey(address), True)
-            else:
-                del self._addresses[address]
-                self._tracker.remove(SourceKey(address))
-
-    def accept_from(self, addresses: Iterable[bytes]) -> None:
-        """Tunnelled packets of these nodes (4 or 16 octets each) are taken whatever routes there are, and those told
-        before no longer.
-        """
-        accepted = tuple(dict.fromkeys(addresses))
-        self._count(accepted, 1)
-        self._count(self._accepted, -1)
-        self._accepted = accepted
-
     def _plan(self, entry: Entry) -> _Plan:
         plan = self._plans[entry] = self._plan_anew(entry)
         return plan
@@ -408,8 +368,8 @@ class Imports:
         importers, readvertisers = roles[0]
         alike = all(each[0] == importers for each in roles)
         if len(roles) > 1:
-            importers = tuple(sorted({vrf for each, _ in roles for vrf in each}, key=_number))
-            readvertisers = tuple(sorted({vrf for _, each in roles for vrf in each}, key=_number))
+            importers = by_number(vrf for each, _ in roles for vrf in each)
+            readvertisers = by_number(vrf for _, each in roles for vrf in each)
         if not importers and not readvertisers:
             return _NOTHING
         remote = [bundle for bundle in bundles if not bundle.source.origin.is_local]
@@ -574,10 +534,6 @@ def _lose(routes: dict[_P, RibKeys], place: _P, key: bytes) -> None:
 
 def _just(only: Vrf, vrfs: tuple[Vrf, ...]) -> tuple[Vrf, ...]:
     return (only,) if only in vrfs else ()
-
-
-def _number(vrf: Vrf) -> int:
-    return vrf.number
 
 
 def _nobody(first: object, second: object) -> None:

@@ -1,16 +1,15 @@
-"""VPN instances: attachments and routes in, desired forwarding state and originated routes out. The entry of this room.
+"""IP VPN instances: attachments and routes in, desired forwarding state and originated routes out.
 
-RFC 4364 (BGP/MPLS IP VPNs), RFC 4659 (IPv6). Every method leaves everything consistent: the desired state and this
-node's routes are a function of what is attached, what the RIB holds and what the dataplane has confirmed. A route is
-announced when the records that it needs are in effect, and withdrawn before they go. EVPN is not here yet.
+RFC 4364 (BGP/MPLS IP VPNs), RFC 4659 (IPv6), RFC 9136 (by EVPN). Every method leaves everything consistent: the desired
+state and this node's routes are a function of what is attached, what the RIB holds and what the dataplane has
+confirmed. A route is announced when the records that it needs are in effect, and withdrawn before they go.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 from zlib import crc32
 
 from bagpipe.dataplane.delta import Tracker
@@ -20,8 +19,9 @@ from bagpipe.identifiers import RouteDistinguisher, RouteTarget
 from bagpipe.rib.bundle import Origin, Source
 from bagpipe.rib.store import Store
 from bagpipe.rib.table import Table
-from bagpipe.vpn.allocation import Allocator, Numbers
+from bagpipe.vpn.allocation import Allocator, Numbers, own_distinguisher
 from bagpipe.vpn.attachment import UNSAID, Attachment, CarriedBy, EndpointKey, InstanceSpec, Reserved
+from bagpipe.vpn.awaiting import Awaiting
 from bagpipe.vpn.candidates import Resolver
 from bagpipe.vpn.carriage import carried_by, check_carriage, stated_vni
 from bagpipe.vpn.checks import Place, check_alone, check_beside, check_port, place_of
@@ -29,6 +29,8 @@ from bagpipe.vpn.endpoint import Endpoint, LabelGroup, PortAccess, announced_pre
 from bagpipe.vpn.explain import Lookup, look_up
 from bagpipe.vpn.export import Exports, LocalAttributes
 from bagpipe.vpn.imports import Imports
+from bagpipe.vpn.interest import change_interest
+from bagpipe.vpn.outcome import Attached, Detached, EndpointState
 from bagpipe.vpn.prefix_routes import prefix_route
 from bagpipe.vpn.readvertise import Origination
 from bagpipe.vpn.settings import Announcer, VpnSettings
@@ -36,33 +38,10 @@ from bagpipe.vpn.steering import Steering, redirect_name
 from bagpipe.vpn.vrf import Vrf
 from bagpipe.wire.family import EVPN
 
-__all__ = ["Announcer", "Attached", "Detached", "EndpointState", "Instances", "Lookup", "VpnSettings"]
+__all__ = ["Announcer", "Instances", "Lookup", "VpnSettings"]
 
 _REDIRECTS = (0x800000, 0xFFFFFF)
 """The numbers of instances that flows redirect to: chosen by their target, so that they survive a restart."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attached:
-    """``keys`` are the records that must be in effect; ``reserved`` the identifiers given (label 0: it needs none)."""
-
-    keys: tuple[Key, ...]
-    reserved: Reserved
-
-
-@dataclass(frozen=True, slots=True)
-class Detached:
-    """``keys`` are the records of the endpoint that were removed."""
-
-    keys: tuple[Key, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointState:
-    """Whether the dataplane has confirmed the records of an endpoint; ``reason`` says why it refused one."""
-
-    state: Literal["in-effect", "pending", "refused"]
-    reason: str = ""
 
 
 class Instances:
@@ -85,7 +64,7 @@ class Instances:
         self._redirect_numbers = Allocator("redirect instances", *_REDIRECTS)
         self._port_names: dict[str, PortAccess] = {}
         self._places: dict[Place, PortAccess] = {}
-        self._waiting: dict[Key, dict[Endpoint, None]] = {}
+        self._awaiting: Awaiting[Endpoint] = Awaiting()
         self._is_busy = False
         self._gone: list[Vrf] = []
         own = Source(Origin("local", True, True, False, settings.router_id.packed, b""))
@@ -97,7 +76,8 @@ class Instances:
         self.imports.on_source = self._origination.source_changed
         if settings.capabilities.steering:
             self.imports.on_flow = self.steering.changed
-        self.imports.accept_from(settings.accept_from)
+        self.accept_from = self.imports.senders.accept_from
+        self.accept_from(settings.accept_from)
 
     # ------------------------------------------------------------ attach
 
@@ -123,10 +103,8 @@ class Instances:
             return False
         if vni is None:
             return vrf is None or vrf.vni is None or vrf.stated_vni is not None
-        other = self.vnis.get(vni)
-        if other is not None and other is not vrf:
-            raise LocalMisuse("vni", vni, f"VPN {other.external_id} uses it")
-        if other is None and vni in self._numbers.labels.live:
+        self._numbers.vnis.check(vni, spec.external_id)
+        if vni not in self.vnis and vni in self._numbers.labels.live:
             raise LocalMisuse("vni", vni, "this node uses it as the label of something else")
         return False
 
@@ -146,26 +124,15 @@ class Instances:
             self._describe(vrf, spec)
             if endpoint is None:
                 number = self._numbers.rds.allocate(reserved.endpoint_rd if reserved is not None else None)
-                endpoint = Endpoint(vrf, attachment, number, self._rd(number))
+                endpoint = Endpoint(vrf, attachment, number, own_distinguisher(self.settings.router_id, number))
             self._plug(endpoint, attachment, reserved)
         label = endpoint.group.label if endpoint.group is not None else 0
         chosen = vrf.vni if vrf.vni is not None and vrf.stated_vni is None else 0
         return Attached(endpoint.keys, Reserved(vrf.number, vrf.rd_number, endpoint.rd_number, label, vni=chosen))
 
-    def _rd(self, number: int) -> RouteDistinguisher:
-        return RouteDistinguisher(b"\0\1" + self.settings.router_id.packed + number.to_bytes(2))
-
     def _create(self, spec: InstanceSpec, reserved: Reserved | None) -> Vrf:
-        number = self._numbers.instances.allocate(
-            reserved.instance if reserved is not None and reserved.instance else None
-        )
-        rd = spec.route_distinguisher
-        wanted = reserved.instance_rd if reserved is not None else None
-        if rd is not None and rd.packed[:6] == self._rd(0).packed[:6]:
-            wanted = int.from_bytes(rd.packed[6:])
-        rd_number = self._numbers.rds.allocate(wanted)
-        rd = rd if rd is not None else self._rd(rd_number)
-        vrf = self.instances[spec.external_id] = Vrf(spec.external_id, number, rd_number, rd)
+        identity = self._numbers.identify(spec, reserved, self.settings.router_id)
+        vrf = self.instances[spec.external_id] = Vrf(spec.external_id, *identity)
         return vrf
 
     def _carry(self, vrf: Vrf, spec: InstanceSpec, reserved: Reserved | None) -> None:
@@ -180,11 +147,8 @@ class Instances:
             self._leave_vni(vrf)
         vrf.stated_vni = vni
         if is_by_evpn and not keeps:
-            wanted = vni if vni is not None else reserved.vni if reserved is not None and reserved.vni else None
-            labels = self._numbers.labels
-            if vni is None or labels.first <= vni <= labels.last:
-                vni = labels.allocate(wanted)
-            vrf.vni = vni
+            wanted = reserved.vni or None if reserved is not None else None
+            vrf.vni = vni = self._numbers.vnis.take(vrf.external_id, vni, wanted)
             self.vnis[vni] = vrf
             arrival = Delivery(vrf.number | ARRIVING, None, self.settings.router_mac, None)
             self.tracker.set(DeliveryKey(vni), arrival)
@@ -208,8 +172,7 @@ class Instances:
         for record in vrf.own:
             self.tracker.remove(vrf.arrival(record.prefix))
         del self.vnis[vni]
-        if vni in self._numbers.labels.live:
-            self._numbers.labels.free(vni)
+        self._numbers.vnis.leave(vni)
 
     def _describe(self, vrf: Vrf, spec: InstanceSpec) -> None:
         """Take what an attachment says of its instance."""
@@ -262,11 +225,7 @@ class Instances:
         packed = frozenset(target.packed for target in imports), frozenset(target.packed for target in sources)
         if packed == (vrf.imports, vrf.readvertise_from):
             return
-        added, orphaned = self.imports.retarget(vrf, *packed)
-        for target in added:
-            self._announcer.import_route_target(RouteTarget(target))
-        for target in orphaned:
-            self._announcer.cease_import(RouteTarget(target))
+        change_interest(self._announcer, *self.imports.retarget(vrf, *packed))
 
     # ------------------------------------------------------------ one endpoint
 
@@ -390,9 +349,9 @@ class Instances:
 
     def _await(self, endpoint: Endpoint) -> None:
         """Announce the endpoint as soon as its records are in effect: now, or when the dataplane has confirmed them."""
-        self._do_not_await(endpoint)
         if endpoint.group is None:
             endpoint.arriving = frozenset()
+            self._awaiting.leave(endpoint)
             return
         awaits = [] if endpoint.ready else [key for key in endpoint.own_keys if not self.tracker.in_effect(key)]
         endpoint.ready = not awaits
@@ -404,17 +363,7 @@ class Instances:
             if not missing:
                 arriving.append(prefix)
         endpoint.arriving = frozenset(arriving)
-        endpoint.awaits = tuple(dict.fromkeys(awaits))
-        for key in endpoint.awaits:
-            self._waiting.setdefault(key, {})[endpoint] = None
-
-    def _do_not_await(self, endpoint: Endpoint) -> None:
-        for key in endpoint.awaits:
-            waiting = self._waiting[key]
-            del waiting[endpoint]
-            if not waiting:
-                del self._waiting[key]
-        endpoint.awaits = ()
+        self._awaiting.wait(endpoint, awaits)
 
     # ------------------------------------------------------------ detach
 
@@ -434,7 +383,7 @@ class Instances:
                 keys.append(endpoint.group.key)
             before = [vrf.record(prefix) for prefix in vrf.own_prefixes(endpoint)]
             group, endpoint.group = endpoint.group, None
-            self._do_not_await(endpoint)
+            self._awaiting.leave(endpoint)
             self._origination.refresh(endpoint)
             self.exports.flush()
             if group is not None:
@@ -507,11 +456,7 @@ class Instances:
         record is tried again, and what was programmed may well be there still.
         """
         del refused
-        if not self._waiting:
-            return
-        ready: dict[Endpoint, None] = {}
-        for key in confirmed:
-            ready.update(self._waiting.get(key, {}))
+        ready = self._awaiting.of(confirmed)
         if ready:
             with self._consistently():
                 for endpoint in ready:
@@ -525,14 +470,8 @@ class Instances:
         Announced routes stay, since what was programmed is most likely still there; an endpoint that is not announced
         yet waits until all of its records have been confirmed after this.
         """
-        for endpoint in list(dict.fromkeys(each for waiting in self._waiting.values() for each in waiting)):
+        for endpoint in self._awaiting.all():
             self._await(endpoint)
-
-    def accept_from(self, addresses: Iterable[bytes]) -> None:
-        """From now on these nodes (4 or 16 octets each) may send to this one whatever routes there are, in place of
-        those told before.
-        """
-        self.imports.accept_from(addresses)
 
     @contextmanager
     def _consistently(self) -> Iterator[None]:
@@ -548,8 +487,7 @@ class Instances:
                 if vrf.redirect_target is not None:
                     self._redirect_numbers.free(vrf.number)
                 else:
-                    self._numbers.instances.free(vrf.number)
-                    self._numbers.rds.free(vrf.rd_number)
+                    self._numbers.free(vrf.number, vrf.rd_number)
         finally:
             self._is_busy = False
 
@@ -557,14 +495,7 @@ class Instances:
 
     def endpoint_state(self, external_id: str, key: EndpointKey) -> EndpointState:
         """Whether the records of an endpoint are in effect. Raises LocalMisuse if there is no such endpoint."""
-        keys = self._endpoint(external_id, key).keys
-        for each in keys:
-            refusal = self.tracker.refused.get(each)
-            if refusal is not None:
-                return EndpointState("refused", f"{each}: {refusal.reason}")
-        if all(self.tracker.in_effect(each) for each in keys):
-            return EndpointState("in-effect")
-        return EndpointState("pending")
+        return EndpointState.of(self._endpoint(external_id, key).keys, self.tracker)
 
     def endpoint_label(self, external_id: str, key: EndpointKey) -> int | None:
         """The label that delivers to an endpoint, None if nothing does. Raises LocalMisuse if there is none such."""

@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from bagpipe.identifiers import RouteTarget
 from bagpipe.vpn.settings import Announcer
-from bagpipe.wire.attributes import Attributes
-from bagpipe.wire.family import Family
-from bagpipe.wire.nlri.codec import Payload
+
+
+def change_interest(announcer: Announcer, added: Iterable[bytes], orphaned: Iterable[bytes]) -> None:
+    """Some begin to want these route targets (8 octets each), nobody wants those any more."""
+    for target in added:
+        announcer.import_route_target(RouteTarget(target))
+    for target in orphaned:
+        announcer.cease_import(RouteTarget(target))
 
 
 class SharedAnnouncer:
-    """An announcer for several who import."""
+    """An announcer for several who import. They announce through it as if each were alone: no two have the same key."""
 
     def __init__(self, announcer: Announcer) -> None:
         self._announcer = announcer
         self._importers: Counter[RouteTarget] = Counter()
-
-    def originate(
-        self,
-        family: Family,
-        shape: int,
-        keys: Sequence[bytes],
-        payloads: Sequence[Payload],
-        attributes: Attributes,
-    ) -> None:
-        """As :meth:`Announcer.originate`: no two of them have the same key."""
-        self._announcer.originate(family, shape, keys, payloads, attributes)
-
-    def withdraw(self, family: Family, shape: int, keys: Iterable[bytes]) -> None:
-        """As :meth:`Announcer.withdraw`."""
-        self._announcer.withdraw(family, shape, keys)
+        self.originate = announcer.originate
+        self.withdraw = announcer.withdraw
 
     def import_route_target(self, route_target: RouteTarget) -> None:
         """One more wants the routes of a route target."""

@@ -12,8 +12,9 @@ from bagpipe.vpn.allocation import Numbers
 from bagpipe.vpn.attachment import Attachment, EndpointKey, InstanceType, Reserved
 from bagpipe.vpn.evpn.evi import Evi
 from bagpipe.vpn.evpn.instances import EvpnInstances
-from bagpipe.vpn.instances import Attached, Detached, EndpointState, Instances
+from bagpipe.vpn.instances import Instances
 from bagpipe.vpn.interest import SharedAnnouncer
+from bagpipe.vpn.outcome import Attached, Detached, EndpointState
 from bagpipe.vpn.settings import Announcer, VpnSettings
 from bagpipe.vpn.vrf import Vrf
 
@@ -49,8 +50,6 @@ class Vpns:
         other, mine = (self.ipvpn, self.evpn) if spec.type is InstanceType.EVPN else (self.evpn, self.ipvpn)
         if spec.external_id in other.instances:
             raise LocalMisuse("vpn_type", spec.type.value, f"VPN {spec.external_id} is of the other type")
-        if isinstance(spec.vni, int) and spec.vni in other.vnis:
-            raise LocalMisuse("vni", spec.vni, f"VPN {other.vnis[spec.vni].external_id} uses it")
         return mine.attach(attachment, reserved)
 
     def detach(self, external_id: str, key: EndpointKey) -> Detached:

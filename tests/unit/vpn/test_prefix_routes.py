@@ -411,6 +411,17 @@ def test_an_evpn_instance_and_an_ip_vpn_instance_do_not_share_a_vni() -> None:
         node.vpns.attach(wanted)
 
 
+def test_a_vni_that_is_only_asked_for_belongs_to_whoever_has_it_first() -> None:
+    # given an instance that has said which VNI it would have, and an EVPN instance that has it
+    node = PrefixNode()
+    node.vpns.attach(attachment(spec={"vni": 5001}))
+    bridged = attachment("l2", "10.0.0.9", 9, spec={"vni": 5001})
+    node.vpns.attach(replace(bridged, instance=replace(bridged.instance, type=InstanceType.EVPN)))
+    # when it shall be carried by EVPN, and the VNI is not said again, then it is refused
+    with pytest.raises(LocalMisuse, match="VPN l2 uses it"):
+        node.vpns.attach(attachment(spec={"carried_by": EVPN_ALONE}))
+
+
 def test_a_label_of_an_endpoint_is_no_vni() -> None:
     node = PrefixNode()
     label = node.attach().reserved.label

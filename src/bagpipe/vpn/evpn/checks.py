@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from bagpipe.dataplane.model import NeighbourKey
 from bagpipe.errors import LocalMisuse
 from bagpipe.identifiers import MAXIMUM_VNI
+from bagpipe.vpn.allocation import Vnis
 from bagpipe.vpn.attachment import UNSAID, Attachment, InstanceSpec, InstanceType
 from bagpipe.vpn.checks import Place, place_of
 from bagpipe.vpn.endpoint import takes_traffic
@@ -46,15 +47,15 @@ def check_alone(attachment: Attachment, settings: VpnSettings) -> None:
         raise LocalMisuse("vni", spec.vni, f"not a number of 1 to {MAXIMUM_VNI}")
 
 
-def check_instance(spec: InstanceSpec, evi: Evi | None, instances: Mapping[str, Evi], vnis: Mapping[int, Evi]) -> None:
+def check_instance(spec: InstanceSpec, evi: Evi | None, instances: Mapping[str, Evi], vnis: Vnis) -> None:
     """What is wrong with what is said of an instance, beside the others. Raises LocalMisuse."""
     rd = spec.route_distinguisher
     if evi is None and rd is not None:
         for other in instances.values():
             if rd == other.rd:
                 raise LocalMisuse("route_distinguisher", str(rd), f"VPN {other.external_id} uses it")
-    if isinstance(spec.vni, int) and vnis.get(spec.vni) not in (None, evi):
-        raise LocalMisuse("vni", spec.vni, f"A VPN instance using vni {spec.vni} already exists.")
+    if isinstance(spec.vni, int):
+        vnis.check(spec.vni, spec.external_id)
     if isinstance(spec.bridge, str):
         for other in instances.values():
             if other is not evi and other.bridge == spec.bridge:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from bagpipe.dataplane.model import BridgeKey, FloodKey, Key, Local, MacKey, NeighbourKey, PlugKey
+from bagpipe.dataplane.model import BridgeKey, FloodKey, Local, MacKey, NeighbourKey, PlugKey
 from bagpipe.identifiers import MacAddress, RouteDistinguisher, RouteTarget
 from bagpipe.vpn.attachment import Attachment, EndpointKey
 from bagpipe.vpn.endpoint import takes_traffic
@@ -21,17 +21,16 @@ class Endpoint:
     """A MAC, with an address or without, as it is attached now.
 
     ``ready`` tells that bridge and plug were in effect once since it was attached, ``placed`` that the records that
-    lead to it were since its MAC is here: then its route may be announced. ``awaits`` are the records it waits for.
+    lead to it were since its MAC is here: then its route may be announced.
     """
 
-    __slots__ = ("attachment", "awaits", "evi", "placed", "ready")
+    __slots__ = ("attachment", "evi", "placed", "ready")
 
     def __init__(self, evi: Evi, attachment: Attachment) -> None:
         self.evi = evi
         self.attachment = attachment
         self.ready = False
         self.placed = False
-        self.awaits: tuple[Key, ...] = ()
 
     @property
     def key(self) -> EndpointKey:
@@ -108,12 +107,12 @@ class Segment:
 class Evi:
     """A VPN instance of type EVPN.
 
-    ``vni`` is what others put on frames for it, ``stated_vni`` the one that was asked for (None: this node has chosen),
-    ``holds_label`` tells that the VNI is taken out of the labels. ``hosts`` and ``addresses`` are what is attached,
-    ``mac_routes``, ``address_routes`` and ``flood_routes`` the keys of imported routes, all by their record (the
-    tracker has the same objects). ``segments`` are by ESI; ``on_segments`` has the ESIs of MACs whose routes name some,
-    ``unusable`` the keys of routes that are imported and cannot be used. ``heard_at`` is when, by the clock, neighbours
-    have had the time to tell what the EVI has asked for last.
+    ``vni`` is what others put on frames for it, ``stated_vni`` the one that was asked for (None: this node has chosen).
+    ``hosts`` and ``addresses`` are what is attached, ``mac_routes``, ``address_routes`` and ``flood_routes`` the keys
+    of imported routes, all by their record (the tracker has the same objects). ``segments`` are by ESI;
+    ``on_segments`` has the ESIs of MACs whose routes name some, ``unusable`` the keys of routes that are imported and
+    cannot be used. ``heard_at`` is when, by the clock, neighbours have had the time to tell what the EVI has asked for
+    last.
     """
 
     def __init__(self, external_id: str, number: int, rd_number: int, rd: RouteDistinguisher) -> None:
@@ -123,7 +122,6 @@ class Evi:
         self.rd = rd
         self.vni = 0
         self.stated_vni: int | None = None
-        self.holds_label = False
         self.bridge: str | None = None
         self.import_rts: frozenset[RouteTarget] = frozenset()
         self.export_rts: frozenset[RouteTarget] = frozenset()

@@ -16,7 +16,7 @@ from itertools import groupby
 from typing import cast
 
 from bagpipe.dataplane.delta import Tracker
-from bagpipe.dataplane.model import FloodKey, Forward, Key, MacKey, Neighbour, NeighbourKey, SourceKey, Value
+from bagpipe.dataplane.model import FloodKey, Forward, Key, MacKey, Neighbour, NeighbourKey, Value
 from bagpipe.identifiers import MacAddress
 from bagpipe.rib.bundle import Bundle, Entry
 from bagpipe.rib.store import Store
@@ -43,11 +43,12 @@ from bagpipe.vpn.evpn.route_keys import (
     fault_of,
 )
 from bagpipe.vpn.evpn.told import Told
+from bagpipe.vpn.senders import Senders
+from bagpipe.vpn.targets import TargetIndex, by_number
 from bagpipe.vpn.vrf import keys_of, with_key, without_key
 from bagpipe.wire.family import EVPN
 
 _FAMILIES = frozenset((EVPN,))
-_TARGETS_KEPT = 65536
 _PLANS_KEPT = 1024
 """Plans that may be kept before it is looked which of them nobody needs any more."""
 _packed = bytes.__new__
@@ -101,14 +102,12 @@ class Imports:
         self._tracker = tracker
         self._decisions = decisions
         self.on_prefix_routes: Callable[[Table, list[bytes]], None] = _nobody
-        self._importers: dict[bytes, dict[Evi, None]] = {}
-        self._by_targets: dict[tuple[bytes, ...], tuple[Evi, ...]] = {}
+        self.senders = Senders(tracker)
+        self._importers: TargetIndex[Evi] = TargetIndex()
         self._seen: dict[bytes, _Trace] = {}
         self._traces: dict[tuple[object, ...], _Trace] = {}
         self._plans: dict[Entry, _Plan] = {}
         self._plans_kept = _PLANS_KEPT
-        self._addresses: dict[bytes, int] = {}
-        self._accepted: tuple[bytes, ...] = ()
         self._again: list[tuple[dict[bytes, None], Evi | None]] = []
 
     # ------------------------------------------------------------ who imports what
@@ -120,15 +119,9 @@ class Imports:
         """
         changed = evi.imports ^ imports
         wanted = {target for target in changed if target in self._importers}
-        for target in evi.imports - imports:
-            del self._importers[target][evi]
-            if not self._importers[target]:
-                del self._importers[target]
-        for target in imports - evi.imports:
-            self._importers.setdefault(target, {})[evi] = None
+        self._importers.change(evi, evi.imports, imports)
         evi.imports = imports
         if changed:
-            self._by_targets.clear()
             self._plans.clear()
         for target in sorted(changed):
             for bundle in self._store.by_route_target.get(target, ()):
@@ -139,15 +132,7 @@ class Imports:
 
     def importers(self, targets: tuple[bytes, ...]) -> tuple[Evi, ...]:
         """The EVIs that import one of these route targets, by their number."""
-        known = self._by_targets.get(targets)
-        if known is None:
-            if len(self._by_targets) >= _TARGETS_KEPT:
-                self._by_targets.clear()
-            importers: dict[Evi, None] = {}
-            for target in targets:
-                importers.update(self._importers.get(target, {}))
-            known = self._by_targets[targets] = tuple(sorted(importers, key=_number))
-        return known
+        return self._importers.of(targets)
 
     def renumbered(self, evi: Evi) -> None:
         """The VNI of an EVI is another: what its routes mean may have changed (see :mod:`bagpipe.vpn.evpn.told`)."""
@@ -250,7 +235,7 @@ class Imports:
         old.count -= 1
         if not old.count:
             if old.address:
-                self._count((old.address,), -1)
+                self.senders.leave((old.address,))
             if self._traces.get(old.identity) is old:
                 del self._traces[old.identity]
         kept, address = (set(new.importers), new.address) if new is not None else (set(), b"")
@@ -263,7 +248,7 @@ class Imports:
     def _use(self, trace: _Trace, keys: int) -> None:
         """So many more keys have the trace."""
         if not trace.count and trace.address:
-            self._count((trace.address,), 1)
+            self.senders.enter((trace.address,))
         trace.count += keys
 
     def _lose(self, evi: Evi, key: bytes, old: _Trace) -> None:
@@ -421,27 +406,6 @@ class Imports:
         evi.flood_routes[record] = with_key(evi.flood_routes.get(record), key)
         self._decisions.decide_flood(evi, record)
 
-    # ------------------------------------------------------------ whom to accept frames from
-
-    def _count(self, addresses: tuple[bytes, ...], change: int) -> None:
-        for address in addresses:
-            number = self._addresses.get(address, 0) + change
-            if number:
-                self._addresses[address] = number
-                self._tracker.set(SourceKey(address), True)
-            else:
-                del self._addresses[address]
-                self._tracker.remove(SourceKey(address))
-
-    def accept_from(self, addresses: Iterable[bytes]) -> None:
-        """Frames of these nodes (4 or 16 octets each) are taken whatever routes there are, and those told before no
-        longer.
-        """
-        accepted = tuple(dict.fromkeys(addresses))
-        self._count(accepted, 1)
-        self._count(self._accepted, -1)
-        self._accepted = accepted
-
     # ------------------------------------------------------------ plans
 
     def _plan(self, entry: Entry) -> _Plan:
@@ -461,7 +425,7 @@ class Imports:
         if all(each == roles[0] for each in roles):
             at = usable[0] if usable else 0
             return _Plan(roles[0], bundles[at], told[at], unicast, flood)
-        importers = tuple(sorted({evi for each in roles for evi in each}, key=_number))
+        importers = by_number(evi for each in roles for evi in each)
         return _Plan(importers, None, None, unicast, flood)
 
     def _trace(self, plan: _Plan, address: bytes) -> _Trace | None:
@@ -504,10 +468,6 @@ def _neighbours(run: list[bytes], *, router: bool) -> list[Neighbour]:
 
 def _just(only: Evi, evis: tuple[Evi, ...]) -> tuple[Evi, ...]:
     return (only,) if only in evis else ()
-
-
-def _number(evi: Evi) -> int:
-    return evi.number
 
 
 def _nobody(table: Table, keys: list[bytes]) -> None:

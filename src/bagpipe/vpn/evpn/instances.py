@@ -14,11 +14,12 @@ from dataclasses import replace
 from bagpipe.dataplane.delta import Tracker
 from bagpipe.dataplane.model import Bridge, Key, MacKey, NeighbourKey, Plug, PlugKey, Port
 from bagpipe.errors import LocalMisuse
-from bagpipe.identifiers import MacAddress, RouteDistinguisher, RouteTarget
+from bagpipe.identifiers import MacAddress, RouteTarget
 from bagpipe.rib.store import Store
 from bagpipe.rib.table import Table
 from bagpipe.vpn.allocation import Numbers
 from bagpipe.vpn.attachment import UNSAID, Attachment, EndpointKey, InstanceSpec, Reserved
+from bagpipe.vpn.awaiting import Awaiting
 from bagpipe.vpn.checks import Place, place_of
 from bagpipe.vpn.evpn import claims
 from bagpipe.vpn.evpn.checks import check_alone, check_endpoint, check_instance
@@ -30,7 +31,8 @@ from bagpipe.vpn.evpn.origination import Origination
 from bagpipe.vpn.evpn.route_keys import place
 from bagpipe.vpn.evpn.told import Reader
 from bagpipe.vpn.export import Exports, LocalAttributes
-from bagpipe.vpn.instances import Attached, Detached, EndpointState
+from bagpipe.vpn.interest import change_interest
+from bagpipe.vpn.outcome import Attached, Detached, EndpointState
 from bagpipe.vpn.settings import Announcer, VpnSettings
 from bagpipe.wire.family import EVPN
 
@@ -54,7 +56,6 @@ class EvpnInstances:
         self.tracker = tracker
         self.settings = settings
         self.instances: dict[str, Evi] = {}
-        self.vnis: dict[int, Evi] = {}
         self.clock: Callable[[], float] = _no_clock
         self.settling = 0.0
         self.on_held: Callable[[Evi, MacAddress], None] = _nobody
@@ -62,7 +63,7 @@ class EvpnInstances:
         self._numbers = numbers
         self._port_names: dict[str, Evi] = {}
         self._places: dict[Place, tuple[Evi, str]] = {}
-        self._waiting: dict[Key, dict[Endpoint, None]] = {}
+        self._awaiting: Awaiting[Endpoint] = Awaiting()
         self._flooding: dict[Evi, None] = {}
         self._is_busy = False
         self._gone: list[Evi] = []
@@ -72,7 +73,8 @@ class EvpnInstances:
         self.decisions.outbids = self._outbids
         self.imports = Imports(store, tracker, self.decisions)
         self._origination = Origination(self.exports, LocalAttributes(settings), settings)
-        self.imports.accept_from(settings.accept_from)
+        self.accept_from = self.imports.senders.accept_from
+        self.accept_from(settings.accept_from)
 
     @property
     def on_prefix_routes(self) -> Callable[[Table, list[bytes]], None]:
@@ -89,7 +91,7 @@ class EvpnInstances:
         """Raises LocalMisuse if :meth:`attach` would; changes nothing."""
         check_alone(attachment, self.settings)
         evi = self.instances.get(attachment.instance.external_id)
-        check_instance(attachment.instance, evi, self.instances, self.vnis)
+        check_instance(attachment.instance, evi, self.instances, self._numbers.vnis)
         check_endpoint(attachment, evi, self._port_names, self._places)
         if evi is None:
             self._numbers.instances.require(1)
@@ -124,18 +126,9 @@ class EvpnInstances:
         numbers = Reserved(evi.number, evi.rd_number, -1, chosen, host.sequence if host is not None else 0)
         return Attached(self._keys(endpoint), numbers)
 
-    def _rd(self, number: int) -> RouteDistinguisher:
-        return RouteDistinguisher(b"\0\1" + self.settings.router_id.packed + number.to_bytes(2))
-
     def _create(self, spec: InstanceSpec, reserved: Reserved | None) -> Evi:
-        number = self._numbers.instances.allocate(reserved.instance or None if reserved is not None else None)
-        wanted = reserved.instance_rd if reserved is not None else None
-        rd = spec.route_distinguisher
-        if rd is not None and rd.packed[:6] == self._rd(0).packed[:6]:
-            wanted = int.from_bytes(rd.packed[6:])
-        rd_number = self._numbers.rds.allocate(wanted)
-        rd = rd if rd is not None else self._rd(rd_number)
-        evi = self.instances[spec.external_id] = Evi(spec.external_id, number, rd_number, rd)
+        identity = self._numbers.identify(spec, reserved, self.settings.router_id)
+        evi = self.instances[spec.external_id] = Evi(spec.external_id, *identity)
         return evi
 
     def _describe(self, evi: Evi, spec: InstanceSpec, reserved: Reserved | None) -> None:
@@ -144,9 +137,9 @@ class EvpnInstances:
             evi.description = spec.description
         device = evi.bridge if spec.bridge is UNSAID else spec.bridge
         if isinstance(spec.vni, int):
-            self._number(evi, spec.vni, spec.vni)
+            self._number(evi, spec.vni, None)
         elif self._has_to_choose(spec, evi if evi.vni else None):
-            self._number(evi, self._choose_vni(reserved), None)
+            self._number(evi, None, reserved.label or None if reserved is not None else None)
         if device != evi.bridge or evi.bridge_key not in self.tracker.desired:
             evi.bridge = device
             self._set_bridge(evi)
@@ -158,24 +151,12 @@ class EvpnInstances:
         evi.import_rts = spec.import_rts
         self._retarget(evi, spec.import_rts)
 
-    def _choose_vni(self, reserved: Reserved | None) -> int:
-        """A number of the labels that no instance has as VNI."""
-        wanted = reserved.label if reserved is not None and reserved.label else None
-        passed = []
-        number = self._numbers.labels.allocate(wanted)
-        while number in self.vnis:
-            passed.append(number)
-            number = self._numbers.labels.allocate()
-        for each in passed:
-            self._numbers.labels.free(each)
-        return number
-
-    def _number(self, evi: Evi, vni: int, stated: int | None) -> None:
-        """An EVI has this VNI from now on; if it had another, nothing is announced until frames with the new one come
-        in.
+    def _number(self, evi: Evi, stated: int | None, wanted: int | None) -> None:
+        """An EVI has the VNI that is stated from now on, or one that this node chooses; if it had another, nothing is
+        announced until frames with the new one come in.
         """
         evi.stated_vni = stated
-        if vni == evi.vni:
+        if evi.vni and stated == evi.vni:
             return
         if evi.vni:
             for endpoint in evi.endpoints.values():
@@ -183,21 +164,12 @@ class EvpnInstances:
                 self._origination.refresh(endpoint)
             self._origination.refresh_flooding(evi)
             self.exports.flush()
-            self._leave_vni(evi)
-        # A label that is the VNI of something else would be no less ambiguous than a VNI that is.
-        evi.holds_label = stated is None or self._numbers.labels.hold(vni)
-        evi.vni = vni
-        self.vnis[vni] = evi
+            self._numbers.vnis.leave(evi.vni)
+        evi.vni = self._numbers.vnis.take(evi.external_id, stated, wanted)
         self._set_bridge(evi)
         self.imports.renumbered(evi)
         for endpoint in evi.endpoints.values():
             self._await(endpoint)
-
-    def _leave_vni(self, evi: Evi) -> None:
-        del self.vnis[evi.vni]
-        if evi.holds_label:
-            self._numbers.labels.free(evi.vni)
-            evi.holds_label = False
 
     def _set_bridge(self, evi: Evi) -> None:
         self.tracker.set(evi.bridge_key, Bridge(evi.external_id, evi.vni, evi.bridge))
@@ -208,11 +180,7 @@ class EvpnInstances:
             return
         if packed - evi.imports:
             evi.heard_at = self.clock() + self.settling
-        added, orphaned = self.imports.retarget(evi, packed)
-        for target in added:
-            self._announcer.import_route_target(RouteTarget(target))
-        for target in orphaned:
-            self._announcer.cease_import(RouteTarget(target))
+        change_interest(self._announcer, *self.imports.retarget(evi, packed))
 
     # ------------------------------------------------------------ one endpoint
 
@@ -305,7 +273,7 @@ class EvpnInstances:
         host = evi.hosts[record]
         del host.endpoints[endpoint]
         endpoint.placed = False
-        self._do_not_await(endpoint)
+        self._awaiting.leave(endpoint)
         self._origination.refresh(endpoint)
         for other in host.endpoints:
             self._await(other)
@@ -344,7 +312,6 @@ class EvpnInstances:
 
     def _await(self, endpoint: Endpoint) -> None:
         """Announce the endpoint as soon as its records are in effect: now, or when the dataplane has confirmed them."""
-        self._do_not_await(endpoint)
         bridge, plug, *own = self._keys(endpoint)
         missing = [] if endpoint.ready else [key for key in (bridge, plug) if not self.tracker.in_effect(key)]
         if not endpoint.ready and not missing:
@@ -354,19 +321,9 @@ class EvpnInstances:
             absent = [] if endpoint.placed else [key for key in own if not self.tracker.in_effect(key)]
             endpoint.placed = not absent
             missing += absent
-        endpoint.awaits = tuple(missing)
-        for key in endpoint.awaits:
-            self._waiting.setdefault(key, {})[endpoint] = None
+        self._awaiting.wait(endpoint, missing)
         for each in endpoint.evi.macs.get(endpoint.key.mac, (endpoint,)):
             self._origination.refresh(each)
-
-    def _do_not_await(self, endpoint: Endpoint) -> None:
-        for key in endpoint.awaits:
-            waiting = self._waiting[key]
-            del waiting[endpoint]
-            if not waiting:
-                del self._waiting[key]
-        endpoint.awaits = ()
 
     # ------------------------------------------------------------ detach
 
@@ -382,7 +339,7 @@ class EvpnInstances:
             keys = list(self._keys(endpoint))
             was_taking = endpoint.takes
             endpoint.ready = False
-            self._do_not_await(endpoint)
+            self._awaiting.leave(endpoint)
             evi.leave(endpoint)
             if was_taking:
                 self._leave_host(endpoint)
@@ -409,7 +366,7 @@ class EvpnInstances:
 
     def _destroy(self, evi: Evi) -> None:
         self.tracker.remove(evi.bridge_key)
-        self._leave_vni(evi)
+        self._numbers.vnis.leave(evi.vni)
         self._retarget(evi, frozenset())
         self._flooding.pop(evi, None)
         del self.instances[evi.external_id]
@@ -430,11 +387,7 @@ class EvpnInstances:
         record is tried again, and what was programmed may well be there still.
         """
         del refused
-        if not self._waiting:
-            return
-        ready: dict[Endpoint, None] = {}
-        for key in confirmed:
-            ready.update(self._waiting.get(key, {}))
+        ready = self._awaiting.of(confirmed)
         if ready:
             with self._consistently():
                 for endpoint in ready:
@@ -446,14 +399,8 @@ class EvpnInstances:
         Announced routes stay, since what was programmed is most likely still there; an endpoint that is not announced
         yet waits until all of its records have been confirmed after this.
         """
-        for endpoint in list(dict.fromkeys(each for waiting in self._waiting.values() for each in waiting)):
+        for endpoint in self._awaiting.all():
             self._await(endpoint)
-
-    def accept_from(self, addresses: Iterable[bytes]) -> None:
-        """From now on these nodes (4 or 16 octets each) may send to this one whatever routes there are, in place of
-        those told before.
-        """
-        self.imports.accept_from(addresses)
 
     def release_damped(self, now: float) -> float | None:
         """Let go of MACs that moved too often and have been held long enough; when to call again, None: no need yet.
@@ -478,8 +425,7 @@ class EvpnInstances:
                 self._tell()
             while self._gone:
                 evi = self._gone.pop()
-                self._numbers.instances.free(evi.number)
-                self._numbers.rds.free(evi.rd_number)
+                self._numbers.free(evi.number, evi.rd_number)
         finally:
             self._is_busy = False
 
@@ -497,14 +443,8 @@ class EvpnInstances:
         Raises LocalMisuse if there is no such endpoint.
         """
         endpoint = self._endpoint(external_id, key)
-        keys = self._keys(endpoint)
-        for each in keys:
-            refusal = self.tracker.refused.get(each)
-            if refusal is not None:
-                return EndpointState("refused", f"{each}: {refusal.reason}")
-        if all(self.tracker.in_effect(each) for each in keys):
-            return EndpointState("in-effect", self._whereabouts(endpoint))
-        return EndpointState("pending")
+        state = EndpointState.of(self._keys(endpoint), self.tracker)
+        return replace(state, reason=self._whereabouts(endpoint)) if state.state == "in-effect" else state
 
     def _whereabouts(self, endpoint: Endpoint) -> str:
         """What people have to know of an endpoint that is in effect."""

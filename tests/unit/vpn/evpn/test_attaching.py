@@ -166,7 +166,7 @@ def test_another_vni_is_told_once_frames_with_it_come_in() -> None:
     node.confirm()
     assert node.told_macs == ["fa:16:3e:00:00:02 ip 10.0.0.2 label field 1002"]
     assert node.hops(3) == [f"{PE1} label 1002 vxlan"]
-    assert node.instances.vnis.keys() == {1002}
+    assert node.numbers.vnis.holders.keys() == {1002}
 
 
 def test_a_vni_that_nobody_states_is_chosen_and_given_back_after_a_restart() -> None:
@@ -238,7 +238,7 @@ def test_a_port_that_is_somewhere_else_takes_all_its_macs_along() -> None:
 
 ONE_WAY = Capabilities("test", (Encapsulation.VXLAN,), True, frozenset((Direction.BOTH,)))
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
-    ({"instance": "blue", "number": 9, "spec": {"vni": 1001}}, "vni", "A VPN instance using vni 1001 already exists."),
+    ({"instance": "blue", "number": 9, "spec": {"vni": 1001}}, "vni", "VPN red uses it"),
     ({"instance": "blue", "number": 9, "spec": {"bridge": "brq1"}}, "linuxbr", "VPN red uses it"),
     ({"spec": {"vni": 0}}, "vni", f"not a number of 1 to {MAXIMUM_VNI}"),
     ({"spec": {"vni": MAXIMUM_VNI + 1}}, "vni", f"not a number of 1 to {MAXIMUM_VNI}"),
