@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import cast
 
 from bagpipe.daemon.forwarding import Forwarding
 from bagpipe.daemon.pieces import Pieces
@@ -100,29 +101,24 @@ def dataplane(forwarding: Forwarding) -> Plain:
 
 def short(forwarding: Forwarding, instance: Vrf | Evi) -> Plain:
     """An instance in the list of /v2."""
-    if isinstance(instance, Evi):
-        kind, told = "evpn", evpn_views.instance(forwarding.vpns.evpn, instance)
-    else:
-        kind, told = "ipvpn", views.instance(forwarding.vpns.ipvpn, instance)
-    del told["ports"]
-    return {"id": instance.external_id, "type": kind, **told}
+    return _with_endpoints(forwarding, instance)[0]
 
 
 def whole(forwarding: Forwarding, instance: Vrf | Evi) -> Plain:
     """An instance of /v2 but for its routes."""
+    told, endpoints = _with_endpoints(forwarding, instance)
+    return {**told, "endpoints": endpoints}
+
+
+def _with_endpoints(forwarding: Forwarding, instance: Vrf | Evi) -> tuple[Plain, list[Plain]]:
+    """An instance, and its endpoints, each with its port."""
     if isinstance(instance, Evi):
-        plugged = [
-            {"port_name": name, **evpn_views.endpoint(forwarding.vpns.evpn, each)}
-            for name in sorted(instance.plugged)
-            for each in instance.plugged[name]
-        ]
+        kind, told = "evpn", evpn_views.instance(forwarding.vpns.evpn, instance)
     else:
-        plugged = [
-            {"port_name": name, **views.endpoint(forwarding.vpns.ipvpn, each)}
-            for name in sorted(instance.plugged)
-            for each in instance.plugged[name]
-        ]
-    return {**short(forwarding, instance), "endpoints": plugged}
+        kind, told = "ipvpn", views.instance(forwarding.vpns.ipvpn, instance)
+    ports = cast("dict[str, dict[str, list[Plain]]]", told.pop("ports"))
+    endpoints = [{"port_name": name, **one} for name, port in ports.items() for one in port["endpoints"]]
+    return {"id": instance.external_id, "type": kind, **told}, endpoints
 
 
 def routes(forwarding: Forwarding, instance: Vrf | Evi) -> Iterator[Plain | None]:
