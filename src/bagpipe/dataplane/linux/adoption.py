@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from bagpipe.dataplane.linux import entries
 from bagpipe.dataplane.linux.domains import Domain
 from bagpipe.dataplane.linux.entries import MANY, Entry, Known
-from bagpipe.dataplane.linux.netlink import Refused, Request
+from bagpipe.dataplane.linux.netlink import Request
 from bagpipe.dataplane.linux.records import Records, Way
 from bagpipe.dataplane.model import FloodKey, Key, MacKey, Neighbour, NeighbourKey, Value
 
@@ -58,8 +58,7 @@ class Actual:
         if isinstance(key, MacKey):
             assert isinstance(value, tuple)
             return self._mac_differs(records, domain, key.octets, records.way(domain, value))
-        if domain.why_not is not None:
-            raise Refused(f"the bridge of its instance is not there: {domain.why_not}")
+        domain.check()
         if isinstance(key, FloodKey):
             assert isinstance(value, tuple)
             if not records.settings.floods:

@@ -36,6 +36,18 @@ def digest(name: str) -> str:
     return hashlib.blake2s(name.encode(errors="surrogatepass"), digest_size=5).hexdigest()
 
 
+def _bridge_of(name: str) -> str:
+    return f"evib-{digest(name)}"
+
+
+def _tunnel_of(name: str) -> str:
+    return f"evix-{digest(name)}"
+
+
+def _further_name(name: str) -> str:
+    return _BORROWED + digest(name)
+
+
 def alias_of(name: str) -> str:
     """The alias of what belongs to an instance: its name, if the kernel has room for it and people can read it."""
     return _ALIAS + (name if name.isprintable() and len(name.encode()) <= _LONGEST else digest(name))
@@ -101,6 +113,11 @@ class Domain:
         """The devices are not there."""
         self.why_not, self.bridge, self.tunnel, self.answers = why, 0, 0, None
 
+    def check(self) -> None:
+        """Raises Refused unless the devices are there."""
+        if self.why_not is not None:
+            raise Refused(f"the bridge of its instance is not there: {self.why_not}")
+
 
 class Domains:
     """Makes devices what they should be, touching only what differs. ``follow`` brings ``links`` up to date."""
@@ -144,14 +161,14 @@ class Domains:
         bridge = links.by_name.get(self._bridge_name(wanted))
         return (
             None if bridge is None else (bridge.index, bridge.kind, bridge.alias, bridge.is_up),
-            links.by_name.get(f"evix-{digest(wanted.name)}"),
+            links.by_name.get(_tunnel_of(wanted.name)),
             *((link.index, link.master, link.flags.suppress) for link in links.by_vni[wanted.vni].values()),
             self.mtu,
         )
 
     @staticmethod
     def _bridge_name(wanted: Bridge) -> str:
-        return wanted.device or f"evib-{digest(wanted.name)}"
+        return wanted.device or _bridge_of(wanted.name)
 
     def lay(self, domain: Domain, others: Iterable[Domain]) -> bool:
         """Have the devices of an instance; whether they are others than before. ``others`` are all instances.
@@ -208,7 +225,7 @@ class Domains:
         for link in self.links.by_vni[wanted.vni].values():
             if link.master != bridge.index or is_ours(link):
                 continue
-            name = _BORROWED + digest(wanted.name)
+            name = _further_name(wanted.name)
             if name not in link.other_names:
                 self._do(of.add_name(link.index, name), f"naming {link.name}")
             return self._now(link)
@@ -216,7 +233,7 @@ class Domains:
 
     def _own_tunnel(self, wanted: Bridge, bridge: Link) -> Link:
         settings = self.settings
-        name = f"evix-{digest(wanted.name)}"
+        name = _tunnel_of(wanted.name)
         local = settings.local_address.packed
         link = self._own(name, "vxlan", wanted)
         if link is not None and link.tunnel is not None:
@@ -315,30 +332,30 @@ class Domains:
 
     def leave(self, wanted: Bridge) -> list[Link]:
         """Give back what an instance has of others; what it has of ours is to be removed. Raises Refused."""
-        names = (f"evix-{digest(wanted.name)}", f"evib-{digest(wanted.name)}")
+        names = (_tunnel_of(wanted.name), _bridge_of(wanted.name))
         found = [link for name in names if (link := self.links.by_name.get(name)) is not None]
-        name = _BORROWED + digest(wanted.name)
+        name = _further_name(wanted.name)
         for link in self.links.called(name):
             self.give_back(link, name)
         return [link for link in found if link.alias in ("", alias_of(wanted.name))]
 
     def leftovers(self, wanted: list[Bridge]) -> list[Link]:
         """The devices of ours that no wanted instance has."""
-        names = {f"evi{kind}-{digest(bridge.name)}" for bridge in wanted for kind in "bx"}
+        names = {name for bridge in wanted for name in (_bridge_of(bridge.name), _tunnel_of(bridge.name))}
         # An instance that borrows a tunnel, or is given a bridge, needs none of its own.
         standing = {link.index for bridge in wanted if bridge.device for link in self._spare(bridge)}
         ours = [link for link in self.links.by_index.values() if is_ours(link)]
         return [link for link in ours if link.name not in names or link.index in standing]
 
     def _spare(self, wanted: Bridge) -> list[Link]:
-        spare = [self.links.by_name.get(f"evib-{digest(wanted.name)}")]
-        if self.links.called(_BORROWED + digest(wanted.name)):
-            spare.append(self.links.by_name.get(f"evix-{digest(wanted.name)}"))
+        spare = [self.links.by_name.get(_bridge_of(wanted.name))]
+        if self.links.called(_further_name(wanted.name)):
+            spare.append(self.links.by_name.get(_tunnel_of(wanted.name)))
         return [link for link in spare if link is not None]
 
     def unused_names(self, wanted: list[Bridge]) -> list[tuple[Link, str]]:
         """The names of ours at devices of others that no wanted instance uses."""
-        names = {_BORROWED + digest(bridge.name) for bridge in wanted if bridge.device}
+        names = {_further_name(bridge.name) for bridge in wanted if bridge.device}
         return [
             (link, name) for link in self.links.by_index.values() for name in borrowed_names(link) if name not in names
         ]
@@ -355,8 +372,7 @@ class Domains:
         link = self.links.by_name.get(port.on_bridge)
         if plug is not None and (plug.shielded or not plug.designated):
             raise Refused("this dataplane takes no ports of a segment that other nodes are attached to as well")
-        if domain.why_not is not None:
-            raise Refused(f"the bridge of its instance is not there: {domain.why_not}")
+        domain.check()
         if port.vlan is not None:
             raise Refused(f"{port}: this dataplane takes no ports with a VLAN tag; plug the VLAN's own interface")
         if link is None:

@@ -71,8 +71,7 @@ class Records:
         first = value[0]
         if isinstance(first, Local):
             return Way(port=self.domains.find_port(domain, first.port).index)
-        if domain.why_not is not None:
-            raise Refused(f"the bridge of its instance is not there: {domain.why_not}")
+        domain.check()
         address, label = first.address, first.label
         if len(address) != self._size:
             raise Refused(f"node {ip_address(address)} cannot be reached from {self.settings.local_address}")
@@ -103,9 +102,9 @@ class Records:
         if isinstance(key, MacKey):
             assert isinstance(new, tuple)
             self._put_mac(orders, domain, key, old if isinstance(old, tuple) else None, new)
-        elif domain.why_not is not None:
-            raise Refused(f"the bridge of its instance is not there: {domain.why_not}")
-        elif isinstance(key, FloodKey):
+            return
+        domain.check()
+        if isinstance(key, FloodKey):
             assert isinstance(new, tuple)
             self._put_flood(orders, domain, key, old if isinstance(old, tuple) else None, new)
         elif domain.answers is not None:

@@ -13,12 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from bagpipe.dataplane.delta import Change
 from bagpipe.dataplane.driver import Carried, Difference, Foreign
 from bagpipe.dataplane.errors import DataplaneError, Unreachable
-from bagpipe.dataplane.model import Address, Capabilities, DeliveryKey, Encapsulation, ForwardKey, Key, Remote, Value
-from bagpipe.dataplane.openflow import (
-    FlowMod,
-    GroupMod,
-    Timing,
-)
+from bagpipe.dataplane.model import Address, DeliveryKey, Encapsulation, ForwardKey, Key, Remote, Value
+from bagpipe.dataplane.openflow import FlowMod, Timing
 from bagpipe.dataplane.openflow.monitoring import FlowUpdate
 from bagpipe.dataplane.ovs import foreign, inspection
 from bagpipe.dataplane.ovs.adoption import Actual
@@ -27,7 +23,6 @@ from bagpipe.dataplane.ovs.label_ports import LabelPorts, label_of
 from bagpipe.dataplane.ovs.neighbours import Neighbours
 from bagpipe.dataplane.ovs.pipeline import GROUPS, OURS, Priority, foundation, instance_of
 from bagpipe.dataplane.ovs.plan import Plan, Program
-from bagpipe.dataplane.ovs.ports import BridgePorts
 from bagpipe.dataplane.ovs.settings import VXLAN_PORT_NAME, OvsSettings
 from bagpipe.dataplane.ovs.supervision import Supervised
 from bagpipe.identifiers import MacAddress
@@ -40,30 +35,15 @@ _RESOLVING = 1.0
 class OvsDataplane(Supervised[Underlay, Plan]):
     """The driver ``ovs``; see :class:`bagpipe.dataplane.driver.Dataplane` for what each method does."""
 
+    settings: OvsSettings
+
     def __init__(self, settings: OvsSettings, *, timing: Timing | None = None) -> None:
-        super().__init__(settings.target, OURS, timing)
-        self.settings = settings
-        self._bridge_ports = BridgePorts(
-            settings.database,
-            settings.bridge,
-            changed=self._ports_changed,
-            changed_elsewhere=self._elsewhere_changed,
-        )
+        super().__init__(settings, OURS, GROUPS, timing)
         self._label_ports = LabelPorts(settings, self._ports)
         self._neighbours = Neighbours(changed=self._neighbour_changed)
         self._program = self._laid(Underlay())
-        self._plugged: set[str] = set()
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What it can do."""
-        return self.settings.capabilities
 
     # ------------------------------------------------------------------ what it stands on
-
-    @property
-    def _ports(self) -> BridgePorts:
-        return self._bridge_ports
 
     @property
     def _standing_on(self) -> Underlay:
@@ -161,7 +141,7 @@ class OvsDataplane(Supervised[Underlay, Plan]):
         """Program changes, all in one bundle but for what the switch refuses."""
         async with self._lock:
             self._check_ready()
-            await self._plug(changes)
+            await self._plug_all(changes)
             await self._label_ports.withdraw(changes)
             refusals = await self._perform(changes, None, sweep=False)
             refusals |= await self._label_ports.provide(changes, refusals)
@@ -176,7 +156,7 @@ class OvsDataplane(Supervised[Underlay, Plan]):
             changes = [Change(key, None, value) for key, value in desired.items()]
             before = self._program.dependents.addresses()
             self._lay(self._program.ground.underlay)
-            await self._plug(changes)
+            await self._plug_all(changes)
             await self._resolve(changes)
             self._label_ports.adopt(changes)
             if sweep:
@@ -195,9 +175,6 @@ class OvsDataplane(Supervised[Underlay, Plan]):
         for address in addresses:
             self._neighbours.forget(address)
             self._program.next_hops.forget(address)
-
-    async def _actual(self) -> Actual:
-        return Actual(await self._bridge.packed_flows(OURS), await self._bridge.groups())
 
     def _plan(self, changes: Sequence[Change], excluded: Mapping[Key, str], actual: Actual | None, sweep: bool) -> Plan:
         plan = self._program.plan(changes, excluded)
@@ -230,20 +207,13 @@ class OvsDataplane(Supervised[Underlay, Plan]):
     def _tunnel_ports(self) -> set[str]:
         return {self.settings.gre_tunnel, VXLAN_PORT_NAME}
 
-    async def _plug(self, changes: Sequence[Change]) -> None:
+    async def _plug_all(self, changes: Sequence[Change]) -> None:
         for change in changes:
             if type(change.key) is ForwardKey:
                 continue
             port = inspection.port_of(change.key, change.new)
-            if port is None or port.plugged or port.number is not None:
-                continue
-            name = port.on_bridge
-            if name not in self._plugged or self._ports.number(name) is None:
-                try:
-                    await self._ports.add_port(name)
-                except DataplaneError as cause:
-                    _log.warning("%s", cause)
-            self._plugged.add(name)
+            if port is not None:
+                await self._plug(port)
 
     async def _unplug(self) -> None:
         for name in [name for name in self._plugged if not self._program.dependents.has(name)]:
@@ -253,21 +223,12 @@ class OvsDataplane(Supervised[Underlay, Plan]):
             except DataplaneError as cause:
                 _log.warning("port %s stays on bridge %s: %s", name, self.settings.bridge, cause)
 
-    async def reset(self) -> int:
-        """Remove our flows, groups and ports. The driver is not ready after it: start another one."""
-        async with self._lock:
-            if not self._bridge.is_connected:
-                raise Unreachable(self._why or str(self._bridge.fault))
-            self._is_over = True
-            actual = await self._actual()
-            groups = [GroupMod.deletion(group) for group in actual.groups]
-            (await self._bridge.apply([FlowMod.deletion(OURS.cookie, OURS.mask), *groups])).check()
-            ports = [name for name in self._ports.names() if self._ports.is_ours(name)]
-            await self._ports.delete_ports(ports)
-            self._lay(Underlay())
-            self._plugged.clear()
-            self._gone("all that was ours was removed")
-            return len(actual) + len(ports)
+    async def _clear_ports(self) -> int:
+        ports = [name for name in self._ports.names() if self._ports.is_ours(name)]
+        await self._ports.delete_ports(ports)
+        self._lay(Underlay())
+        self._plugged.clear()
+        return len(ports)
 
     # ------------------------------------------------------------------ looking at it
 

@@ -44,6 +44,23 @@ def in_order(hops: Iterable[NextHop]) -> Hops:
     return tuple(sorted(dict.fromkeys(hops), key=_place))
 
 
+def usable(hops: Iterable[NextHop], compiler: Compiler) -> tuple[Hops, str | None]:
+    """The next hops that can be used now, in order, and why not all can. Raises Missing if none can."""
+    wanted = in_order(hops)
+    found, reasons = [], []
+    for hop in wanted:
+        try:
+            compiler.actions(hop)
+        except Missing as cause:
+            reasons.append(str(cause))
+        else:
+            found.append(hop)
+    if not found:
+        raise Missing("; ".join(dict.fromkeys(reasons)))
+    reason = f"{'; '.join(reasons)} ({len(found)} of {len(wanted)} next hops in use)" if reasons else None
+    return tuple(found), reason
+
+
 def bucket_numbers(hops: Hops) -> list[int]:
     """The number of each next hop's bucket: the place its route asks for where that is free, else the lowest free."""
     taken: set[int] = set()

@@ -14,7 +14,7 @@ from bagpipe.dataplane.delta import Change
 from bagpipe.dataplane.model import ForwardKey, Key, NextHop
 from bagpipe.dataplane.openflow import FlowMod, GroupMod, Match, PackedFlow
 from bagpipe.dataplane.ovs.ground import Dependents, Ground, Missing, Need
-from bagpipe.dataplane.ovs.groups import GroupPool, Hops, in_order
+from bagpipe.dataplane.ovs.groups import Compiler, GroupPool, Hops, usable
 from bagpipe.dataplane.ovs.next_hops import NextHops, to_group
 from bagpipe.dataplane.ovs.pipeline import WHOLE_COOKIE
 from bagpipe.dataplane.ovs.records import Records
@@ -26,7 +26,7 @@ Place = tuple[int, int, Match]
 
 
 class SharedBy(NamedTuple):
-    """Owns the message of a group: every route with these next hops does."""
+    """Owns the message of a group: every record with these next hops does."""
 
     hops: Hops
 
@@ -61,7 +61,7 @@ class Plan:
     owners: list[Owner] = field(default_factory=list)
     refusals: dict[Key, str] = field(default_factory=dict)
     held: dict[Key, tuple[FlowMod, ...]] = field(default_factory=dict)
-    grouped: dict[ForwardKey, Hops | None] = field(default_factory=dict)
+    grouped: dict[Key, Hops | None] = field(default_factory=dict)
 
     def add(self, message: Message, owner: Owner) -> None:
         """Append a message."""
@@ -83,16 +83,63 @@ def place_of(flow: FlowMod) -> Place:
     return flow.table, flow.priority, flow.match
 
 
-class Program:
+class Grouping:
+    """Which records share a group, and what becomes of the groups as that changes."""
+
+    def __init__(self, pool: GroupPool) -> None:
+        self.pool = pool
+        self.grouped: dict[Key, Hops] = {}
+
+    def _share(self, plan: Plan, key: Key, hops: Hops | None, again: set[Hops]) -> None:
+        """A record uses the group of these next hops now, or none. Groups that stay in use go to ``again``."""
+        before = self.grouped.get(key)
+        if hops is not None or before is not None:
+            plan.grouped[key] = hops
+            if hops is not None and hops == before:
+                again.add(hops)
+
+    def _groups(self, plan: Plan, compiler: Compiler, again: set[Hops], *, was_refused: bool) -> list[Hops]:
+        """Put the messages that make groups into the plan, and give the groups that no record will use.
+
+        Groups of records that were refused may have been made while each message was tried by itself.
+        """
+        users = self.pool.users
+        change: dict[Hops, int] = dict.fromkeys(self.pool.unused(), 0) if was_refused else {}
+        for key, hops in plan.grouped.items():
+            before = self.grouped.get(key)
+            if before is not None:
+                change[before] = change.get(before, 0) - 1
+            if hops is not None:
+                change[hops] = change.get(hops, 0) + 1
+        gone = []
+        for hops, more in change.items():
+            if users.get(hops, 0) + more <= 0:
+                gone.append(hops)
+            elif not users.get(hops) or hops in again:
+                plan.add(self.pool.put(hops, compiler), SharedBy(hops))
+        return gone
+
+    def _commit_groups(self, plan: Plan) -> None:
+        users = self.pool.users
+        for key, hops in plan.grouped.items():
+            before = self.grouped.pop(key, None)
+            if before is not None:
+                users[before] -= 1
+            if hops is not None:
+                self.grouped[key] = hops
+                users[hops] = users.get(hops, 0) + 1
+        self.pool.release_unused()
+
+
+class Program(Grouping):
     """What is programmed on one ground."""
 
     def __init__(self, ground: Ground) -> None:
+        super().__init__(GroupPool(ground.settings.selection))
         self.ground = ground
         self.dependents = Dependents()
         self.next_hops = NextHops(ground)
         self.held: dict[Key, tuple[FlowMod, ...]] = {}
-        self.grouped: dict[ForwardKey, Hops] = {}
-        self.pool = GroupPool(ground.settings.selection)
         self.routes = Routes(ground.settings.tables.vrf)
         self._records = Records(ground)
         self._claims: dict[Place, Key] = {}
@@ -124,7 +171,8 @@ class Program:
                     refused.append((key, flows))
                     flows = ()
                 others.append((key, flows))
-        gone = self._groups(plan, again, excluded)
+        gone = self._groups(plan, self.next_hops, again, was_refused=bool(excluded))
+        self.ground.take_asked()
         self._others(plan, others, refused)
         plan.messages += routed.messages
         plan.owners += routed.owners
@@ -142,15 +190,7 @@ class Program:
                 self.held[key] = flows
         for key, flows in plan.held.items():
             self._claims.update((place_of(flow), key) for flow in flows)
-        users = self.pool.users
-        for route, hops in plan.grouped.items():
-            before = self.grouped.pop(route, None)
-            if before is not None:
-                users[before] -= 1
-            if hops is not None:
-                self.grouped[route] = hops
-                users[hops] = users.get(hops, 0) + 1
-        self.pool.release_unused()
+        self._commit_groups(plan)
 
     # ------------------------------------------------------------------ routes
 
@@ -176,11 +216,7 @@ class Program:
         self._note(key)
         if refused is not None:
             hops, instructions, reason = None, None, refused
-        before = self.grouped.get(key)
-        if hops is not None or before is not None:
-            plan.grouped[key] = hops
-            if hops is not None and hops == before:
-                again.add(hops)
+        self._share(plan, key, hops, again)
         if reason is not None:
             plan.refusals[key] = reason
         if instructions is None:
@@ -189,45 +225,14 @@ class Program:
             routed.add(self.routes.addition(key, instructions), key)
 
     def _several(self, value: tuple[NextHop, ...]) -> _Several:
-        wanted = in_order(value)
-        usable, reasons = [], []
-        for hop in wanted:
-            try:
-                self.next_hops.actions(hop)
-            except Missing as cause:
-                reasons.append(str(cause))
-            else:
-                usable.append(hop)
+        try:
+            hops, reason = usable(value, self.next_hops)
+        except Missing as cause:
+            return _Several(None, None, str(cause), frozenset(self.ground.asked))
         needs = frozenset(self.ground.asked)
-        if not usable:
-            return _Several(None, None, "; ".join(dict.fromkeys(reasons)), needs)
-        reason = f"{'; '.join(reasons)} ({len(usable)} of {len(wanted)} next hops in use)" if reasons else None
-        if len(usable) == 1:
-            return _Several(None, self.next_hops.instructions(usable[0]), reason, needs)
-        hops = tuple(usable)
+        if len(hops) == 1:
+            return _Several(None, self.next_hops.instructions(hops[0]), reason, needs)
         return _Several(hops, to_group(self.pool.number(hops)), reason, needs)
-
-    def _groups(self, plan: Plan, again: set[Hops], excluded: Mapping[Key, str]) -> list[Hops]:
-        """Put the messages that make groups into the plan, and give the groups that no route will use.
-
-        Groups of routes that were refused may have been made while each message was tried by itself.
-        """
-        users = self.pool.users
-        change: dict[Hops, int] = dict.fromkeys(self.pool.unused(), 0) if excluded else {}
-        for key, hops in plan.grouped.items():
-            before = self.grouped.get(key)
-            if before is not None:
-                change[before] = change.get(before, 0) - 1
-            if hops is not None:
-                change[hops] = change.get(hops, 0) + 1
-        gone = []
-        for hops, more in change.items():
-            if users.get(hops, 0) + more <= 0:
-                gone.append(hops)
-            elif not users.get(hops) or hops in again:
-                plan.add(self.pool.put(hops, self.next_hops), SharedBy(hops))
-        self.ground.take_asked()
-        return gone
 
     # ------------------------------------------------------------------ all other records
 

@@ -344,20 +344,22 @@ def _put_port(bridge: str, name: str, rows: Rows) -> None:
         _new_port(rows, bridge, name)
 
 
-def _take_ports(bridge: str, names: frozenset[str], rows: Rows) -> None:
+def _our_ports(rows: Rows, bridge: str, names: frozenset[str]) -> list[Any]:
     row = rows.named("Bridge", bridge)
-    for port in [] if row is None else list(row.ports):
-        if port.name in names and port.external_ids.get(OWNER_KEY) == OWNER:
-            row.delvalue("ports", port)
-            rows.count()
+    ports = [] if row is None else row.ports
+    return [port for port in ports if port.name in names and port.external_ids.get(OWNER_KEY) == OWNER]
+
+
+def _take_ports(bridge: str, names: frozenset[str], rows: Rows) -> None:
+    for port in _our_ports(rows, bridge, names):
+        _bridge_row(rows, bridge).delvalue("ports", port)
+        rows.count()
 
 
 def _disown_ports(bridge: str, names: frozenset[str], rows: Rows) -> None:
-    row = rows.named("Bridge", bridge)
-    for port in [] if row is None else list(row.ports):
-        if port.name in names and port.external_ids.get(OWNER_KEY) == OWNER:
-            port.delkey("external_ids", OWNER_KEY)
-            rows.count()
+    for port in _our_ports(rows, bridge, names):
+        port.delkey("external_ids", OWNER_KEY)
+        rows.count()
 
 
 def _put_bridge(bridge: str, datapath_type: str, rows: Rows) -> None:

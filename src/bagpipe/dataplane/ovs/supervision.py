@@ -1,4 +1,5 @@
-"""What a driver on a bridge does whatever it programs: find what it stands on, be ready, notice that it is not.
+"""What a driver on a bridge does whatever it programs: find what it stands on, be ready, notice that it is not, and
+remove all that is ours.
 
 Ready once the database and the bridge answer and what the driver needs is there. A connection that comes back, or
 another ground, is a new beginning: what the bridge holds is adopted then.
@@ -11,18 +12,19 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from bagpipe.dataplane.delta import Change
 from bagpipe.dataplane.driver import Again, DriverEvent, Gone, Listener, Ready
 from bagpipe.dataplane.errors import DataplaneError, Unreachable
-from bagpipe.dataplane.model import Key
+from bagpipe.dataplane.model import Capabilities, Key, Port
 from bagpipe.dataplane.openflow import (
     Bridge,
     BridgeEvent,
     Connected,
     Disconnected,
     FlowMod,
+    GroupMod,
     Missed,
     Ours,
     Timing,
@@ -45,15 +47,52 @@ Ground = TypeVar("Ground")
 APlan = TypeVar("APlan", bound=Plan)
 
 
-class Supervised(abc.ABC, Generic[Ground, APlan]):
-    """The part of a driver that keeps it ready on the bridge at ``target``, whose flows are ``ours``, and sends plans.
+class Settings(Protocol):
+    """What is said of every bridge."""
 
-    ``others`` is a table where changes to flows that are not ours are told of too.
+    @property
+    def database(self) -> str:
+        """A socket of OVSDB."""
+        ...
+
+    @property
+    def bridge(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def target(self) -> str:
+        """Where it listens for OpenFlow."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the driver can do on it."""
+        ...
+
+
+class Supervised(abc.ABC, Generic[Ground, APlan]):
+    """The part of a driver that keeps it ready on a bridge and sends plans. Its flows are ``ours``, its groups have
+    numbers of ``groups``; ``others`` is a table where changes to flows that are not ours are told of too.
     """
 
-    def __init__(self, target: str, ours: Ours, timing: Timing | None, *, others: int | None = None) -> None:
+    settings: Settings
+
+    def __init__(
+        self, settings: Settings, ours: Ours, groups: range, timing: Timing | None, *, others: int | None = None
+    ) -> None:
+        self.settings = settings
+        self._ours = ours
+        self._span = groups
         self._listener: Listener | None = None
-        self._bridge = Bridge(target, listener=self._bridge_says, watch=ours, timing=timing, others=others)
+        self._bridge = Bridge(settings.target, listener=self._bridge_says, watch=ours, timing=timing, others=others)
+        self._ports = BridgePorts(
+            settings.database,
+            settings.bridge,
+            changed=self._ports_changed,
+            changed_elsewhere=self._elsewhere_changed,
+        )
+        self._plugged: set[str] = set()
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._mending = asyncio.Event()
@@ -67,9 +106,9 @@ class Supervised(abc.ABC, Generic[Ground, APlan]):
         self._patient_until = 0.0
 
     @property
-    @abc.abstractmethod
-    def _ports(self) -> BridgePorts:
-        """The ports of the bridge."""
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return self.settings.capabilities
 
     @property
     @abc.abstractmethod
@@ -89,6 +128,14 @@ class Supervised(abc.ABC, Generic[Ground, APlan]):
         """The flows that belong to no record."""
 
     @abc.abstractmethod
+    def _ports_changed(self, names: frozenset[str]) -> None:
+        """Ports of the bridge came, went, or have another number or MAC."""
+
+    @abc.abstractmethod
+    def _elsewhere_changed(self) -> None:
+        """Tunnels or networks of other bridges have changed."""
+
+    @abc.abstractmethod
     def _touched(self, updates: Sequence[FlowUpdate]) -> None:
         """Somebody else changed flows of ours."""
 
@@ -101,6 +148,10 @@ class Supervised(abc.ABC, Generic[Ground, APlan]):
     @abc.abstractmethod
     def _commit(self, plan: APlan) -> None:
         """The switch has confirmed all messages of the plan."""
+
+    @abc.abstractmethod
+    async def _clear_ports(self) -> int:
+        """Remove all that is ours in the database; how much that was."""
 
     async def _follow(self) -> None:
         """Start what the driver follows beside the bridge and its ports."""
@@ -230,3 +281,31 @@ class Supervised(abc.ABC, Generic[Ground, APlan]):
             if found.keys() <= excluded.keys():
                 result.check()
             excluded.update(found)
+
+    async def _actual(self) -> Actual:
+        return Actual(await self._bridge.packed_flows(self._ours), await self._bridge.groups(), self._span)
+
+    async def _plug(self, port: Port) -> None:
+        """Put a port on the bridge that nobody else plugs. What fails is seen where the port is used."""
+        if port.plugged or port.number is not None:
+            return
+        name = port.on_bridge
+        if name not in self._plugged or self._ports.number(name) is None:
+            try:
+                await self._ports.add_port(name)
+            except DataplaneError as cause:
+                _log.warning("%s", cause)
+        self._plugged.add(name)
+
+    async def reset(self) -> int:
+        """Remove our flows, groups and ports. The driver is not ready after it: start another one."""
+        async with self._lock:
+            if not self._bridge.is_connected:
+                raise Unreachable(self._why or str(self._bridge.fault))
+            self._is_over = True
+            actual = await self._actual()
+            groups = [GroupMod.deletion(group) for group in actual.groups]
+            (await self._bridge.apply([FlowMod.deletion(self._ours.cookie, self._ours.mask), *groups])).check()
+            number = len(actual) + await self._clear_ports()
+            self._gone("all that was ours was removed")
+            return number

@@ -13,25 +13,23 @@ from typing import Any, Literal
 
 from bagpipe.dataplane.delta import Change
 from bagpipe.dataplane.driver import Carried, Difference, Foreign
-from bagpipe.dataplane.errors import DataplaneError, Unreachable
+from bagpipe.dataplane.errors import DataplaneError
 from bagpipe.dataplane.model import (
     Address,
     Bridge,
     BridgeKey,
-    Capabilities,
     Key,
     PlugKey,
     Remote,
     SourceKey,
     Value,
 )
-from bagpipe.dataplane.openflow import FlowMod, GroupMod, Timing
+from bagpipe.dataplane.openflow import FlowMod, Timing
 from bagpipe.dataplane.openflow import fields as f
 from bagpipe.dataplane.openflow.monitoring import FlowUpdate
 from bagpipe.dataplane.ovs.adoption import Actual
 from bagpipe.dataplane.ovs.foreign import all_packets, foreign_flows, foreign_groups
 from bagpipe.dataplane.ovs.inspection import carried_by, differences
-from bagpipe.dataplane.ovs.ports import BridgePorts
 from bagpipe.dataplane.ovs.supervision import Supervised
 from bagpipe.dataplane.ovs_evpn.ground import TunnelGround
 from bagpipe.dataplane.ovs_evpn.neutron import BesideNeutron, Flooding, flooding_of
@@ -62,32 +60,17 @@ _OWN = frozenset(range(OwnTable.INPUT, OwnTable.FLOOD + 1))
 class OvsEvpnDataplane(Supervised[Mode, EviPlan]):
     """The driver ``ovs``; see :class:`bagpipe.dataplane.driver.Dataplane` for what each method does."""
 
+    settings: OvsEvpnSettings
+
     def __init__(self, settings: OvsEvpnSettings, *, timing: Timing | None = None) -> None:
-        super().__init__(settings.target, OURS, timing, others=NeutronTable.FLOOD)
-        self.settings = settings
-        self._bridge_ports = BridgePorts(
-            settings.database,
-            settings.bridge,
-            changed=self._ports_changed,
-            changed_elsewhere=self._elsewhere_changed,
-        )
+        super().__init__(settings, OURS, GROUPS, timing, others=NeutronTable.FLOOD)
         self._mode: Mode | None = None
         self._flooding: dict[int, Flooding] = {}
         self._flooding_moved = asyncio.Event()
-        self._ground = TunnelGround(settings, self._bridge_ports)
+        self._ground = TunnelGround(settings, self._ports)
         self._program = Program(self._way("own"))
-        self._plugged: set[str] = set()
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What it can do."""
-        return self.settings.capabilities
 
     # ------------------------------------------------------------------ what it stands on
-
-    @property
-    def _ports(self) -> BridgePorts:
-        return self._bridge_ports
 
     @property
     def _standing_on(self) -> Mode | None:
@@ -107,7 +90,7 @@ class OvsEvpnDataplane(Supervised[Mode, EviPlan]):
         return [*super()._lasting(), self._follow_flooding()]
 
     async def _find_ground(self) -> Mode:
-        ports = self._bridge_ports
+        ports = self._ports
         mode: Mode = "neutron" if self._is_neutrons() else "own"
         if ports.is_connected:
             if mode == "own" and not ports.exists:
@@ -123,12 +106,12 @@ class OvsEvpnDataplane(Supervised[Mode, EviPlan]):
         settings = self.settings
         if settings.mode != "auto":
             return settings.mode == "neutron"
-        return settings.bridge == NEUTRON_BRIDGE or _PATCH in self._bridge_ports.names()
+        return settings.bridge == NEUTRON_BRIDGE or _PATCH in self._ports.names()
 
     def _datapath_type(self) -> str:
         if self.settings.datapath_type is not None:
             return self.settings.datapath_type
-        others = self._bridge_ports.datapath_types_elsewhere
+        others = self._ports.datapath_types_elsewhere
         return next(iter(others)) if len(others) == 1 else ""
 
     def _foundation(self) -> list[FlowMod]:
@@ -143,7 +126,7 @@ class OvsEvpnDataplane(Supervised[Mode, EviPlan]):
         self._say_again(self._program.dependents.of(names), "ports changed: " + ", ".join(sorted(names)))
 
     def _elsewhere_changed(self) -> None:
-        moved = self._ground.look(self._bridge_ports)
+        moved = self._ground.look(self._ports)
         evis = self._program.evis.values()
         self._say_again((BridgeKey(evi.instance) for evi in evis if evi.vni in moved), "tunnels of others changed")
 
@@ -207,9 +190,6 @@ class OvsEvpnDataplane(Supervised[Mode, EviPlan]):
                 await self._release(every=True)
             return refusals
 
-    async def _actual(self) -> Actual:
-        return Actual(await self._bridge.packed_flows(OURS), await self._bridge.groups(), GROUPS)
-
     def _plan(
         self, changes: Sequence[Change], excluded: Mapping[Key, str], actual: Actual | None, sweep: bool
     ) -> EviPlan:
@@ -229,7 +209,7 @@ class OvsEvpnDataplane(Supervised[Mode, EviPlan]):
 
     async def _provide(self, changes: Sequence[Change]) -> None:
         """Make the ports that ``changes`` need and that are not there. What fails is seen where the port is used."""
-        ports = self._bridge_ports
+        ports = self._ports
         addresses: set[bytes] = set()
         vnis: set[int] = set()
         for change in changes:
@@ -239,7 +219,7 @@ class OvsEvpnDataplane(Supervised[Mode, EviPlan]):
             elif isinstance(value, Bridge):
                 vnis.add(value.vni)
             elif isinstance(key, PlugKey) and value is not None and self._mode == "own":
-                await self._plug(key)
+                await self._plug(key.port)
         wanted = self._program.way.tunnels(addresses, vnis)
         missing = {name: options for name, options in wanted.items() if ports.number(name) is None}
         if missing:
@@ -251,21 +231,9 @@ class OvsEvpnDataplane(Supervised[Mode, EviPlan]):
                 for fault in faults.values():
                     _log.warning("%s", fault)
 
-    async def _plug(self, key: PlugKey) -> None:
-        port = key.port
-        if port.plugged or port.number is not None:
-            return
-        name = port.on_bridge
-        if name not in self._plugged or self._bridge_ports.number(name) is None:
-            try:
-                await self._bridge_ports.add_port(name)
-            except DataplaneError as cause:
-                _log.warning("%s", cause)
-        self._plugged.add(name)
-
     async def _release(self, *, every: bool = False) -> None:
         """Remove our ports that no record needs any more; with ``every`` those of an earlier process too."""
-        dependents, ports = self._program.dependents, self._bridge_ports
+        dependents, ports = self._program.dependents, self._ports
         dropped = [need for need in dependents.take_dropped() if isinstance(need, str)]
         names = [name for name in ports.names() if name != ports.bridge] if every else dropped
         await self._remove([name for name in names if ports.is_ours(name) and not dependents.has(name)])
@@ -276,11 +244,11 @@ class OvsEvpnDataplane(Supervised[Mode, EviPlan]):
             return
         try:
             used = await self._used_by_others() if self._mode == "neutron" else set()
-            numbers = {name: self._bridge_ports.number(name) for name in names}
+            numbers = {name: self._ports.number(name) for name in names}
             theirs = {name for name, number in numbers.items() if number in used}
-            await self._bridge_ports.delete_ports(name for name in names if name not in theirs)
+            await self._ports.delete_ports(name for name in names if name not in theirs)
             if theirs:
-                await self._bridge_ports.disown_ports(theirs)
+                await self._ports.disown_ports(theirs)
         except DataplaneError as cause:
             _log.warning("ports %s stay on bridge %s: %s", ", ".join(names), self.settings.bridge, cause)
         self._plugged.difference_update(names)
@@ -294,23 +262,10 @@ class OvsEvpnDataplane(Supervised[Mode, EviPlan]):
                 found.add(port.number)
         return found
 
-    async def reset(self) -> int:
-        """Remove our flows, groups and ports. The driver is not ready after it: start another one."""
-        async with self._lock:
-            if not self._bridge.is_connected:
-                raise Unreachable(self._why or str(self._bridge.fault))
-            self._is_over = True
-            actual = await self._actual()
-            groups = [GroupMod.deletion(group) for group in actual.groups]
-            (await self._bridge.apply([FlowMod.deletion(OURS.cookie, OURS.mask), *groups])).check()
-            ports = [name for name in self._bridge_ports.names() if self._bridge_ports.is_ours(name)]
-            ports = [name for name in ports if name != self.settings.bridge]
-            await self._remove(ports)
-            number = len(actual) + len(ports)
-            if self._mode == "own":
-                number += await self._bridge_ports.delete_bridge()
-            self._gone("all that was ours was removed")
-            return number
+    async def _clear_ports(self) -> int:
+        ports = [name for name in self._ports.names() if name != self._ports.bridge and self._ports.is_ours(name)]
+        await self._remove(ports)
+        return len(ports) + (await self._ports.delete_bridge() if self._mode == "own" else 0)
 
     # ------------------------------------------------------------------ looking at it
 
@@ -345,7 +300,7 @@ class OvsEvpnDataplane(Supervised[Mode, EviPlan]):
 
     def overview(self) -> dict[str, object]:
         """Plain values for the looking glass."""
-        settings, program, ports = self.settings, self._program, self._bridge_ports
+        settings, program, ports = self.settings, self._program, self._ports
         needed = program.dependents.needs()
         return {
             "driver": "ovs",

@@ -89,6 +89,7 @@ class BesideNeutron(Way):
     advertise = NeutronTable.ADVERTISE
     owners_answer = True
     untag = (POP_VLAN,)
+    prefix = _PREFIX
 
     def __init__(self, settings: OvsEvpnSettings, ground: TunnelGround, flooding: Mapping[int, Flooding]) -> None:
         super().__init__(settings, ground)
@@ -106,12 +107,7 @@ class BesideNeutron(Way):
         return match.get(f.VLAN_VID)
 
     def _tunnel(self, address: bytes) -> int:
-        if address == self.settings.local_address.packed:
-            raise Missing(f"{self.settings.local_address} is this node itself")
-        if len(address) != self.settings.tunnel_destination.size:
-            raise Missing(
-                f"no tunnel to {ip_address(address)} can start at the local address {self.settings.local_address}"
-            )
+        self.check_node(address)
         return self.ground.tunnel(tunnel_name(address))
 
     def outward(self, address: bytes) -> tuple[Action, ...]:
@@ -244,7 +240,3 @@ class BesideNeutron(Way):
             for address in addresses
             if len(address) == len(own) and address != own
         }
-
-    def tunnel_names(self, needs: Iterable[Need]) -> list[str]:
-        """By the names that Neutron gives them."""
-        return [need for need in needs if isinstance(need, str) and need.startswith(_PREFIX)]

@@ -7,7 +7,6 @@ out of the port that it came by, so none goes from one node to another.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import ip_address
 
 from bagpipe.dataplane.model import BridgeKey, Key, Local, Plug, PlugKey
 from bagpipe.dataplane.openflow import FlowMod, Match, apply
@@ -24,6 +23,7 @@ from bagpipe.dataplane.ovs_evpn.ways import Compiled, Made, Way
 SENDER = "evpn-out"
 """The tunnel port that frames leave by."""
 _PREFIX = "evpn-"
+"""Of the names of tunnel ports; no other port of the bridge should have one with it."""
 _UNTAGGED = (f.UNTAGGED,)
 
 
@@ -40,6 +40,7 @@ class OnOwnBridge(Way):
     onward = OwnTable.UNTAG
     advertise = OwnTable.ADVERTISE
     untag = ()
+    prefix = _PREFIX
     sender = OwnTable.SENDER
 
     def where(self, evi: Evi) -> tuple[Criterion, ...]:
@@ -52,13 +53,8 @@ class OnOwnBridge(Way):
 
     def outward(self, address: bytes) -> tuple[Action, ...]:
         """By the port for sending, to the node. Raises Missing."""
-        destination = self.settings.tunnel_destination
-        if len(address) != destination.size:
-            local = self.settings.local_address
-            raise Missing(f"no tunnel to {ip_address(address)} can start at the local address {local}")
-        if address == self.settings.local_address.packed:
-            raise Missing(f"{self.settings.local_address} is this node itself")
-        return SetField(destination(address)), Output(self.ground.tunnel(SENDER))
+        self.check_node(address)
+        return SetField(self.settings.tunnel_destination(address)), Output(self.ground.tunnel(SENDER))
 
     def to_local(self, evi: Evi, hop: Local) -> tuple[Action, ...] | None:
         """Out of its port, with its tag. Raises Missing."""
@@ -174,7 +170,3 @@ class OnOwnBridge(Way):
             options["dst_port"] = str(self.settings.vxlan_port)
         ports: dict[str, Mapping[str, str]] = {SENDER: options}
         return ports | {port_name(vni): options | {"in_key": str(vni)} for vni in vnis}
-
-    def tunnel_names(self, needs: Iterable[Need]) -> list[str]:
-        """By their names, which no other port of the bridge should have."""
-        return [need for need in needs if isinstance(need, str) and need.startswith(_PREFIX)]

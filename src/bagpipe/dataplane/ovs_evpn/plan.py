@@ -29,8 +29,8 @@ from bagpipe.dataplane.openflow import FlowCommand, FlowMod, GroupMod, Match
 from bagpipe.dataplane.openflow import fields as f
 from bagpipe.dataplane.openflow.fields import Criterion
 from bagpipe.dataplane.ovs.ground import Dependents, Missing, Need
-from bagpipe.dataplane.ovs.groups import GroupPool, Hops, in_order
-from bagpipe.dataplane.ovs.plan import Message, Owner, Place, Plan, SharedBy, Together, place_of
+from bagpipe.dataplane.ovs.groups import GroupPool, Hops, usable
+from bagpipe.dataplane.ovs.plan import Grouping, Message, Owner, Place, Plan, SharedBy, Together, place_of
 from bagpipe.dataplane.ovs_evpn.answers import Answers
 from bagpipe.dataplane.ovs_evpn.evis import Evi
 from bagpipe.dataplane.ovs_evpn.macs import Macs
@@ -79,31 +79,22 @@ class EviPlan(Plan):
     moved: list[int] = field(default_factory=list)
     again: list[Key] = field(default_factory=list)
     plugged: dict[PlugKey, int | None] = field(default_factory=dict)
-    macs: dict[MacKey, Hops | None] = field(default_factory=dict)
     passages: dict[Place, FlowMod] = field(default_factory=dict)
 
-    def keys_of(self, owner: Owner) -> Iterator[Key]:
-        """The records that an owner stands for."""
-        if isinstance(owner, SharedBy):
-            yield from (key for key, hops in self.macs.items() if hops == owner.hops)
-        else:
-            yield from Plan.keys_of(self, owner)
 
-
-class Program:
+class Program(Grouping):
     """What is programmed in one way."""
 
     def __init__(self, way: Way) -> None:
+        super().__init__(GroupPool(SELECTION, GROUPS))
         self.way = way
         self.dependents = Dependents()
         self.evis: dict[int, Evi] = {}
-        self.pool = GroupPool(SELECTION, GROUPS)
         self.macs = Macs(way)
         self._answers: dict[tuple[Criterion, ...], Answers] = {}
         self._plugged: dict[PlugKey, int] = {}
         self._flows: dict[int, dict[Place, Made]] = {}
         self._claims: dict[Place, tuple[Key, ...]] = {}
-        self._grouped: dict[MacKey, Hops] = {}
         self._refused: set[Key] = set()
         self._passages: dict[Place, FlowMod] = {}
         self._tried: dict[Place, Made] = {}
@@ -159,7 +150,8 @@ class Program:
                 self._source(plan, singles, key, change, value)
             else:
                 plan.refusals[key] = f"{key} is not known to this dataplane"
-        gone = self._groups(plan, again, bool(excluded))
+        gone = self._groups(plan, self.macs, again, was_refused=bool(excluded))
+        self.way.ground.take_asked()
         for flow, owner in removals:
             plan.add(flow, owner)
         self._passages_of(plan)
@@ -321,11 +313,7 @@ class Program:
         if ground.asked:
             needs |= ground.take_asked()
         self.dependents.note(key, _NOTHING if change.new is None else needs)
-        before = self._grouped.get(key)
-        if hops is not None or before is not None:
-            plan.macs[key] = hops
-            if hops is not None and hops == before:
-                again.add(hops)
+        self._share(plan, key, hops, again)
         if told.where is None:
             return
         if instructions is None:
@@ -338,25 +326,12 @@ class Program:
         known = self._sets.get(value)
         if known is not None:
             return known
-        ground = self.way.ground
-        wanted = in_order(value)
-        usable, reasons = [], []
-        for hop in wanted:
-            try:
-                self.macs.actions(hop)
-            except Missing as cause:
-                reasons.append(str(cause))
-            else:
-                usable.append(hop)
-        if not usable:
-            raise Missing("; ".join(dict.fromkeys(reasons)))
-        needs = ground.take_asked()
-        reason = f"{'; '.join(reasons)} ({len(usable)} of {len(wanted)} next hops in use)" if reasons else None
-        alone = usable[0] if len(usable) == 1 else None
+        hops, reason = usable(value, self.macs)
+        needs = self.way.ground.take_asked()
+        alone = hops[0] if len(hops) == 1 else None
         if isinstance(alone, Remote):
             several = _Several(None, self.macs.remote(alone)[0], needs, reason)
         else:
-            hops = tuple(usable)
             several = _Several(hops, self.macs.to_group(self.pool.number(hops)), needs, reason)
         self._sets[value] = several
         return several
@@ -391,26 +366,7 @@ class Program:
         for flow in flows:
             to.add(flow if value is not None else flow.removal(WHOLE_COOKIE), key)
 
-    # ------------------------------------------------------------------ groups and tunnel ports
-
-    def _groups(self, plan: EviPlan, again: set[Hops], was_refused: bool) -> list[Hops]:
-        """Put the messages that make groups into the plan, and give the groups that no MAC will use."""
-        users = self.pool.users
-        change: dict[Hops, int] = dict.fromkeys(self.pool.unused(), 0) if was_refused else {}
-        for key, hops in plan.macs.items():
-            before = self._grouped.get(key)
-            if before is not None:
-                change[before] = change.get(before, 0) - 1
-            if hops is not None:
-                change[hops] = change.get(hops, 0) + 1
-        gone = []
-        for hops, more in change.items():
-            if users.get(hops, 0) + more <= 0:
-                gone.append(hops)
-            elif not users.get(hops) or hops in again:
-                plan.add(self.pool.put(hops, self.macs), SharedBy(hops))
-        self.way.ground.take_asked()
-        return gone
+    # ------------------------------------------------------------------ tunnel ports
 
     def _passages_of(self, plan: EviPlan) -> None:
         plan.passages = {place_of(flow): flow for flow in self.way.passages(self.dependents.needs())}
@@ -464,13 +420,5 @@ class Program:
             self._plugged.pop(key, None)
             if plugged is not None:
                 self._plugged[key] = plugged
-        users = self.pool.users
-        for mac, hops in plan.macs.items():
-            had = self._grouped.pop(mac, None)
-            if had is not None:
-                users[had] -= 1
-            if hops is not None:
-                self._grouped[mac] = hops
-                users[hops] = users.get(hops, 0) + 1
-        self.pool.release_unused()
+        self._commit_groups(plan)
         self._passages = plan.passages

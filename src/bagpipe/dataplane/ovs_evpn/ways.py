@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_address
 from typing import ClassVar, NamedTuple
 
 from bagpipe.dataplane.model import Key, Local, Neighbour, Remote
@@ -50,6 +51,8 @@ class Way(abc.ABC):
     """Whether machines of this node answer for themselves: frames to all reach them wherever they are from."""
     untag: ClassVar[tuple[Action, ...]]
     """What is done to a frame before it goes to other nodes."""
+    prefix: ClassVar[str]
+    """What the names of tunnel ports begin with."""
 
     def __init__(self, settings: OvsEvpnSettings, ground: TunnelGround) -> None:
         self.settings = settings
@@ -91,11 +94,19 @@ class Way(abc.ABC):
     def tunnels(self, addresses: Iterable[bytes], vnis: Iterable[int]) -> dict[str, Mapping[str, str]]:
         """The tunnel ports that these nodes and VNIs need, with their options."""
 
-    @abc.abstractmethod
+    # ------------------------------------------------------------------ what both have
+
     def tunnel_names(self, needs: Iterable[Need]) -> list[str]:
         """Those of the needs that are tunnel ports."""
+        return [need for need in needs if isinstance(need, str) and need.startswith(self.prefix)]
 
-    # ------------------------------------------------------------------ what both have
+    def check_node(self, address: bytes) -> None:
+        """Raises Missing if no tunnel can lead to this address."""
+        local = self.settings.local_address
+        if address == local.packed:
+            raise Missing(f"{local} is this node itself")
+        if len(address) != self.settings.tunnel_destination.size:
+            raise Missing(f"no tunnel to {ip_address(address)} can start at the local address {local}")
 
     def to_nodes(self, evi: Evi, refusals: dict[Key, str]) -> Iterator[tuple[Action, ...]]:
         """What sends a frame to each node that it is flooded to; those that cannot be reached are refused.
