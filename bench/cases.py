@@ -197,17 +197,60 @@ def _send_and_settle(running: Running, sender: Session, what: tuple[str, int], l
     return watch.until_quiet(turn)
 
 
+def _take_in(
+    running: Running, end_of_rib: bytes, join: Callable[[], None], what: tuple[str, int], limit: float
+) -> Received:
+    """Have an instance made by ``join``, send the routes of ``what`` and see that all of them count."""
+    routes = what[1]
+    sender = _established(running, end_of_rib)
+    turn = functools.partial(_drain, [sender])
+    settle(running, turn)
+    at_rest = running.resident()
+    join()
+    idle = settle(running, turn)
+    asked = running.resident()
+    cpu = _send_and_settle(running, sender, what, limit, idle)
+    octets = (running.resident() - asked) / routes
+    _check_counter(running, routes)
+    return Received(routes, cpu, octets, at_rest, asked, None, "")
+
+
+def _established(running: Running, end_of_rib: bytes) -> Session:
+    """A session on which a reflector has said that it has no routes yet, and asks for all."""
+    rtc = running.program.honours_rtc
+    sender = running.establish(rtc=rtc)
+    sender.send(end_of_rib)
+    if rtc:
+        sender.send(RTC_END_OF_RIB)
+    return sender
+
+
+def _ready(running: Running, end_of_rib: bytes, join: Callable[[], None]) -> Session:
+    """The same once ``join`` has made an instance and the program is at rest."""
+    sender = _established(running, end_of_rib)
+    turn = functools.partial(_drain, [sender])
+    settle(running, turn)
+    join()
+    settle(running, turn)
+    return sender
+
+
 def _check_counter(running: Running, expected: int) -> None:
+    _check(running.routes, expected, "its counter", "it counts {} routes")
+
+
+def _check(count: Callable[[], int], expected: int, counter: str, claim: str) -> None:
+    """Give a counter of the program's own a while to say what is expected. Raises ``Failed``."""
     deadline = time.monotonic() + _COUNTER_PATIENCE
     while True:
         try:
-            counted = running.routes()
+            counted = count()
         except CounterFailed as error:
-            raise Failed(f"its counter cannot be read: {error}") from error
+            raise Failed(f"{counter} cannot be read: {error}") from error
         if counted == expected:
             return
         if time.monotonic() > deadline:
-            raise Failed(f"cross-check: it counts {counted} routes, {expected} expected")
+            raise Failed(f"cross-check: {claim.format(counted)}, {expected} expected")
         time.sleep(0.5)
 
 

@@ -9,32 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import re
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from bench import evpn_inputs
-from bench.cases import Received, _check_counter, _drain, _losses, _send_and_settle
+from bench.cases import Received, _check, _drain, _losses, _ready, _take_in
+from bench.dummy_switch import dummy_switch, flow_count, wait_flows
 from bench.forwarding import Forwarded
 from bench.kernel_observer import KernelObserver
 from bench.lab import SENDER_ADDRESS, Lab
 from bench.programs.ours import PORT, Evi
 from bench.programs.program import CounterFailed, Importer, ask
 from bench.programs.running import Running
-from bench.quiet import Failed, Watch, settle
-from bench.session import RTC_END_OF_RIB, Session
-from tests.system.openvswitch import OpenVSwitch
+from bench.quiet import Failed, Watch
+from bench.session import Session
 
 BRIDGE = "br-evpn"
 _FLOWS = {False: 1, True: 3}
 """Of a route without and with an address: where to, an answer to ARP requests, and one for those who announce."""
-_PATIENCE = 5.0
-_POLL = 0.005
-_SILENCE = 0.5
 
 
 def imported(lab: Lab, program: Importer, kind: str, routes: int, limit: float) -> Received:
@@ -43,18 +37,11 @@ def imported(lab: Lab, program: Importer, kind: str, routes: int, limit: float) 
     Raises ``Unavailable``, ``Failed`` or ``OverBudget``.
     """
     with program.beside(lab), Running(lab, program, [SENDER_ADDRESS]) as running, _losses(running):
-        sender = _established(running)
-        turn = functools.partial(_drain, [sender])
-        settle(running, turn)
-        at_rest = running.resident()
-        _join(running, program, routes)
-        idle = settle(running, turn)
-        asked = running.resident()
-        cpu = _send_and_settle(running, sender, (kind, routes), limit, idle)
-        octets = (running.resident() - asked) / routes
-        _check_counter(running, routes)
-        _check_imported(running, program, routes)
-        return Received(routes, cpu, octets, at_rest, asked, None, "")
+        join = functools.partial(_join, running, program, routes)
+        received = _take_in(running, evpn_inputs.END_OF_RIB, join, (kind, routes), limit)
+        count = functools.partial(program.imported, running.lab, running.directory)
+        _check(count, routes, "its instance", "its instance has {} MAC addresses")
+        return received
 
 
 def into_linux(lab: Lab, routes: int, addresses: bool, limit: float) -> Forwarded:
@@ -66,18 +53,12 @@ def into_linux(lab: Lab, routes: int, addresses: bool, limit: float) -> Forwarde
     population = evpn_inputs.routes(routes, addresses=addresses)
     expected = {route.mac for route in population} | {route.address for route in population if addresses}
     with _interface(lab), Running(lab, program, [SENDER_ADDRESS]) as running, _losses(running):
-        sender = _ready(running, program, routes)
+        sender = _sender(running, program, routes)
         with KernelObserver(lab.near) as observer:
             resident, watch = running.resident(), Watch(running, limit)
             begin = _burst(sender, routes, addresses)
-            heard = -1
-            while observer.count() != heard or not expected <= observer.seen().keys():
-                heard = observer.count()
-                watch.spent()
-                sender.read()
-                time.sleep(_SILENCE)
+            seen = observer.wait(lambda seen: expected <= seen.keys(), lambda: (watch.spent(), sender.read()))
             cpu = watch.until_quiet(functools.partial(_drain, [sender]))
-            seen = observer.seen()
         shown = ask(lab.command(["bridge", "fdb", "show"]))
         held = len({line[:17] for line in shown.splitlines() if " dst 10.254." in line})
         if held != routes:
@@ -88,44 +69,26 @@ def into_linux(lab: Lab, routes: int, addresses: bool, limit: float) -> Forwarde
 
 def into_switch(lab: Lab, routes: int, addresses: bool, limit: float) -> Forwarded:
     """The same until Open vSwitch holds their flows."""
-    with tempfile.TemporaryDirectory(prefix="bflow-") as directory, OpenVSwitch(Path(directory)) as switch:
-        switch.add_bridge(BRIDGE)
-        switch.vsctl("add-port", BRIDGE, PORT, "--", "set", "interface", PORT, "type=dummy")
+    with dummy_switch(BRIDGE, PORT) as switch:
+        directory = switch.directory
         program = Evi(
             "ovs",
             f"ovs_bridge = {BRIDGE}\novsdb_connection = unix:{directory}/db.sock\novs_run_directory = {directory}\n",
         )
         flows = routes * _FLOWS[addresses]
         with Running(lab, program, [SENDER_ADDRESS]) as running, _losses(running):
-            sender = _ready(running, program, routes)
-            before, resident = _flows(switch), running.resident()
+            sender = _sender(running, program, routes)
+            before, resident = flow_count(switch, BRIDGE), running.resident()
             watch = Watch(running, limit)
             begin = _burst(sender, routes, addresses)
-            while _flows(switch) - before < flows:
-                watch.spent()
-                sender.read()
-                time.sleep(_POLL)
+            wait_flows(switch, BRIDGE, before + flows, lambda: (watch.spent(), sender.read()))
             seconds = time.perf_counter() - begin
             cpu = watch.until_quiet(functools.partial(_drain, [sender]))
             return Forwarded(routes, seconds, cpu, (running.resident() - resident) / routes)
 
 
-def _established(running: Running) -> Session:
-    """A session on which a reflector has said that it has no routes yet, and asks for all."""
-    program = running.program
-    sender = running.establish(rtc=program.honours_rtc)
-    sender.send(evpn_inputs.END_OF_RIB)
-    if program.honours_rtc:
-        sender.send(RTC_END_OF_RIB)
-    return sender
-
-
-def _ready(running: Running, program: Importer, routes: int) -> Session:
-    sender = _established(running)
-    settle(running, functools.partial(_drain, [sender]))
-    _join(running, program, routes)
-    settle(running, functools.partial(_drain, [sender]))
-    return sender
+def _sender(running: Running, program: Importer, routes: int) -> Session:
+    return _ready(running, evpn_inputs.END_OF_RIB, functools.partial(_join, running, program, routes))
 
 
 def _join(running: Running, program: Importer, routes: int) -> None:
@@ -141,13 +104,6 @@ def _burst(sender: Session, routes: int, addresses: bool) -> float:
     begin = time.perf_counter()
     sender.send(data)
     return begin
-
-
-def _flows(switch: OpenVSwitch) -> int:
-    found = re.search(r"flow_count=(\d+)", switch.ofctl("dump-aggregate", BRIDGE))
-    if found is None:
-        raise Failed("the switch does not count its flows")
-    return int(found[1])
 
 
 @contextmanager
@@ -167,17 +123,3 @@ def _interface(lab: Lab) -> Iterator[None]:
 
 def _delete(lab: Lab, device: str) -> None:
     subprocess.run(["ip", "-n", lab.near, "link", "del", device], check=False, capture_output=True)
-
-
-def _check_imported(running: Running, program: Importer, expected: int) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            counted = program.imported(running.lab, running.directory)
-        except CounterFailed as error:
-            raise Failed(f"its instance cannot be read: {error}") from error
-        if counted == expected:
-            return
-        if time.monotonic() > deadline:
-            raise Failed(f"cross-check: its instance has {counted} MAC addresses, {expected} expected")
-        time.sleep(0.5)

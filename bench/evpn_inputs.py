@@ -11,7 +11,6 @@ tag; a MAC and an IPv4 address of its own for every route. *Packed* has 50 NLRI 
 
 from __future__ import annotations
 
-import random
 import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -86,21 +85,17 @@ def routes(n: int, *, addresses: bool = True) -> list[Route]:
 
 def packed(n: int, *, addresses: bool = True) -> list[bytes]:
     """``n`` routes as whole messages of at most 50 NLRI each."""
-    population = routes(n, addresses=addresses)
-    return [announcement(population[i : i + inputs.BLOCK]) for i in range(0, n, inputs.BLOCK)]
+    return inputs.in_blocks(announcement, routes(n, addresses=addresses))
 
 
 def churn(n: int, seed: int = 1) -> list[bytes]:
     """The same routes as whole messages of one NLRI each, in an order that depends on ``seed`` alone."""
-    messages = [announcement([route]) for route in routes(n)]
-    random.Random(seed).shuffle(messages)
-    return messages
+    return inputs.one_by_one(announcement, routes(n), seed)
 
 
 def withdraw_packed(n: int) -> list[bytes]:
     """Withdrawals of the same routes, at most 50 NLRI in a message."""
-    population = routes(n)
-    return [withdrawal(population[i : i + inputs.BLOCK]) for i in range(0, n, inputs.BLOCK)]
+    return inputs.in_blocks(withdrawal, routes(n))
 
 
 def announcement(block: list[Route]) -> bytes:

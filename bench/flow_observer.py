@@ -12,14 +12,12 @@ import bisect
 import re
 import socket
 import struct
-import threading
-import time
 from itertools import accumulate
-from types import TracebackType
 from typing import Self
 
 from bagpipe.dataplane.openflow.fields import IPV4_DST, Field
 from bagpipe.dataplane.openflow.monitoring import MonitorFlags, MonitorRequest
+from bench.listener import Listener
 from bench.quiet import Failed
 
 _VERSION = 6
@@ -30,84 +28,63 @@ _PATIENCE = 5.0
 _MONITOR = 1
 
 
-class FlowObserver:
+class FlowObserver(Listener):
     """Watches the switch at the socket ``path`` while the block lasts, for flows that match ``field``.
 
     Raises ``Failed`` if it cannot.
     """
 
     def __init__(self, path: str, field: Field = IPV4_DST) -> None:
+        super().__init__("flow observer", _READ)
         self._path = path
         self._value = re.compile(re.escape(field.header) + b"(.{%d})" % field.size, re.DOTALL)
-        self._pieces: list[bytes] = []
-        self._moments: list[float] = []
-        self._ends = threading.Event()
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._thread = threading.Thread(target=self._watch, name="flow observer", daemon=True)
 
     def __enter__(self) -> Self:
-        self._socket.settimeout(_PATIENCE)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(_PATIENCE)
         try:
-            self._socket.connect(self._path)
-            self._socket.sendall(_message(_HELLO, 1))
+            connection.connect(self._path)
+            connection.sendall(_message(_HELLO, 1))
             request = MonitorRequest(_MONITOR, MonitorFlags.ADD | MonitorFlags.MODIFY)
-            self._socket.sendall(_message(request.kind, 2, request.body))
-            self._socket.sendall(_message(_ECHO_REQUEST, 3))
-            self._until_answered()
+            connection.sendall(_message(request.kind, 2, request.body))
+            connection.sendall(_message(_ECHO_REQUEST, 3))
+            _until_answered(connection)
         except OSError as cause:
-            self._socket.close()
+            connection.close()
             raise Failed(f"the switch cannot be watched: {cause}") from cause
-        self._socket.settimeout(0.1)
-        self._thread.start()
+        self.listen(connection)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._ends.set()
-        self._thread.join()
-        self._socket.close()
-
     def count(self) -> int:
-        """How many octets have been heard: when it does not grow, there is no news."""
-        return sum(map(len, self._pieces))
+        """How many octets have been heard."""
+        return sum(len(piece) for _, piece in self.heard())
 
     def seen(self) -> dict[bytes, float]:
         """When (``time.perf_counter``) the first flow with each value of the field was told."""
-        moments = self._moments
-        ends = list(accumulate(map(len, self._pieces[: len(moments)])))
+        heard = self.heard()
+        ends = list(accumulate(len(piece) for _, piece in heard))
         found: dict[bytes, float] = {}
-        for match in self._value.finditer(b"".join(self._pieces[: len(moments)])):
+        for match in self._value.finditer(b"".join(piece for _, piece in heard)):
             # what is cut in two counts when its end has come
-            found.setdefault(match[1], moments[bisect.bisect_left(ends, match.end())])
+            found.setdefault(match[1], heard[bisect.bisect_left(ends, match.end())][0])
         return found
 
-    def _until_answered(self) -> None:
-        """Wait for the answer to the echo request that followed the request of the monitor."""
-        heard = b""
-        while True:
-            while len(heard) >= _HEADER.size and len(heard) >= (size := _HEADER.unpack_from(heard)[2]):
-                kind = heard[1]
-                heard = heard[size:]
-                if kind == _ERROR:
-                    raise Failed("the switch has no flow monitor")
-                if kind == _ECHO_REPLY:
-                    return
-            piece = self._socket.recv(_READ)
-            if not piece:
-                raise Failed("the switch has ended the connection")
-            heard += piece
 
-    def _watch(self) -> None:
-        while not self._ends.is_set():
-            try:
-                piece = self._socket.recv(_READ)
-            except TimeoutError:
-                continue
-            if not piece:
+def _until_answered(connection: socket.socket) -> None:
+    """Wait for the answer to the echo request that followed the request of the monitor."""
+    heard = b""
+    while True:
+        while len(heard) >= _HEADER.size and len(heard) >= (size := _HEADER.unpack_from(heard)[2]):
+            kind = heard[1]
+            heard = heard[size:]
+            if kind == _ERROR:
+                raise Failed("the switch has no flow monitor")
+            if kind == _ECHO_REPLY:
                 return
-            self._pieces.append(piece)
-            self._moments.append(time.perf_counter())
+        piece = connection.recv(_READ)
+        if not piece:
+            raise Failed("the switch has ended the connection")
+        heard += piece
 
 
 def _message(kind: int, xid: int, body: bytes = b"") -> bytes:

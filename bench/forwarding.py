@@ -11,24 +11,22 @@ import asyncio
 import functools
 import http.client
 import json
-import re
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from bagpipe.dataplane.openflow import Bridge, BridgeEvent, Ours, Touched
 from bagpipe.dataplane.openflow.fields import IPV4_DST
 from bench import inputs
-from bench.cases import Latency, Received, _check_counter, _drain, _losses, _percentile, _send_and_settle
+from bench.cases import Latency, Received, _drain, _losses, _percentile, _ready, _take_in
+from bench.dummy_switch import dummy_switch, flow_count, wait_flows
 from bench.flow_observer import FlowObserver
 from bench.lab import SENDER_ADDRESS, Lab
 from bench.programs.program import Forwarder
 from bench.programs.running import Running
-from bench.quiet import Failed, Watch, settle
-from bench.session import RTC_END_OF_RIB, Session
+from bench.quiet import Failed, Watch
+from bench.session import Session
 from tests.system.openvswitch import OpenVSwitch
 
 BRIDGE = "br-mpls"
@@ -36,8 +34,6 @@ PORT = "tap1"
 VRF = "bench"
 _PAUSE = 0.02
 _PROBE_INTERVAL = 0.02
-_POLL = 0.005
-_SILENCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,37 +54,25 @@ def imported(lab: Lab, program: Forwarder, routes: int, limit: float) -> Receive
     Raises ``Unavailable``, ``Failed`` or ``OverBudget``.
     """
     with Running(lab, program, [SENDER_ADDRESS]) as running, _losses(running):
-        sender = _established(running, program)
-        turn = functools.partial(_drain, [sender])
-        settle(running, turn)
-        at_rest = running.resident()
-        _attach(lab, program, routes)
-        idle = settle(running, turn)
-        asked = running.resident()
-        cpu = _send_and_settle(running, sender, ("packed", routes), limit, idle)
-        octets = (running.resident() - asked) / routes
-        _check_counter(running, routes)
-        return Received(routes, cpu, octets, at_rest, asked, None, "")
+        join = functools.partial(_attach, lab, program, routes)
+        return _take_in(running, inputs.end_of_rib(), join, ("packed", routes), limit)
 
 
 def forwarded(lab: Lab, program: Forwarder, routes: int, limit: float) -> Forwarded:
     """Send a burst of ``routes`` packed routes. Raises ``Unavailable``, ``Failed`` or ``OverBudget``."""
     messages = inputs.packed(routes, inputs.ENCAPSULATION_GRE)
     with _switch(program) as switch, Running(lab, program, [SENDER_ADDRESS]) as running, _losses(running):
-        sender = _ready(lab, program, running, routes)
-        before, resident = _flows(switch), running.resident()
+        sender = _sender(lab, program, running, routes)
+        before, resident = flow_count(switch, BRIDGE), running.resident()
         watch = Watch(running, limit)
         begin = time.monotonic()
         for message in messages if program.pace else [b"".join(messages)]:
             sender.send(message)
             time.sleep(program.pace * len(message))
-        while _flows(switch) - before < routes:
-            watch.spent()
-            sender.read()
-            time.sleep(_POLL)
+        wait_flows(switch, BRIDGE, before + routes, lambda: (watch.spent(), sender.read()))
         seconds = time.monotonic() - begin
         cpu = watch.until_quiet(functools.partial(_drain, [sender]))
-        held = _flows(switch) - before
+        held = flow_count(switch, BRIDGE) - before
         if held < routes:
             raise Failed(f"cross-check: the switch holds {held} flows more than before, {routes} or more expected")
         return Forwarded(routes, seconds, cpu, (running.resident() - resident) / routes)
@@ -97,7 +81,7 @@ def forwarded(lab: Lab, program: Forwarder, routes: int, limit: float) -> Forwar
 def update_to_flow(lab: Lab, program: Forwarder, probes: int, limit: float) -> Latency:
     """Time single UPDATEs to their flow. Raises ``Unavailable``, ``Failed`` or ``OverBudget``."""
     with _switch(program) as switch, Running(lab, program, [SENDER_ADDRESS]) as running, _losses(running):
-        sender = _ready(lab, program, running, 100)
+        sender = _sender(lab, program, running, 100)
         seen = asyncio.run(_probe(sender, switch.target(BRIDGE), probes, Watch(running, limit)))
         return Latency(len(seen), 0, _percentile(seen, 50), _percentile(seen, 99), None, None)
 
@@ -110,20 +94,14 @@ def updates_to_flows(lab: Lab, program: Forwarder, routes: int, limit: float) ->
     population = inputs.routes(routes)
     messages = inputs.packed(routes, inputs.ENCAPSULATION_GRE)
     with _switch(program) as switch, Running(lab, program, [SENDER_ADDRESS]) as running, _losses(running):
-        sender = _ready(lab, program, running, routes)
+        sender = _sender(lab, program, running, routes)
         with FlowObserver(switch.target(BRIDGE).removeprefix("unix:")) as observer:
             watch = Watch(running, limit)
             moments = []
             for message in messages:
                 moments.append(time.perf_counter())
                 sender.send(message)
-            heard = -1
-            while observer.count() != heard or len(observer.seen()) < routes:
-                heard = observer.count()
-                watch.spent()
-                sender.read()
-                time.sleep(_SILENCE)
-            seen = observer.seen()
+            seen = observer.wait(lambda seen: len(seen) >= routes, lambda: (watch.spent(), sender.read()))
     took = [seen[route.prefix] - moments[place // inputs.BLOCK] for place, route in enumerate(population)]
     return Latency(routes, 0, _percentile(took, 50), _percentile(took, 99), None, None)
 
@@ -157,20 +135,8 @@ async def _probe(sender: Session, target: str, probes: int, watch: Watch) -> lis
     return seen
 
 
-def _established(running: Running, program: Forwarder) -> Session:
-    sender = running.establish(rtc=program.honours_rtc)
-    sender.send(inputs.end_of_rib())
-    if program.honours_rtc:
-        sender.send(RTC_END_OF_RIB)
-    return sender
-
-
-def _ready(lab: Lab, program: Forwarder, running: Running, routes: int) -> Session:
-    sender = _established(running, program)
-    settle(running, functools.partial(_drain, [sender]))
-    _attach(lab, program, routes)
-    settle(running, functools.partial(_drain, [sender]))
-    return sender
+def _sender(lab: Lab, program: Forwarder, running: Running, routes: int) -> Session:
+    return _ready(running, inputs.end_of_rib(), functools.partial(_attach, lab, program, routes))
 
 
 def _attach(lab: Lab, program: Forwarder, routes: int) -> None:
@@ -199,18 +165,9 @@ def _attach(lab: Lab, program: Forwarder, routes: int) -> None:
         raise Failed(f"the port cannot be attached: {answer.status} {said[:300]}")
 
 
-def _flows(switch: OpenVSwitch) -> int:
-    found = re.search(r"flow_count=(\d+)", switch.ofctl("dump-aggregate", BRIDGE))
-    if found is None:
-        raise Failed("the switch does not count its flows")
-    return int(found[1])
-
-
 @contextmanager
 def _switch(program: Forwarder) -> Iterator[OpenVSwitch]:
     """An Open vSwitch with the bridge and a port, told to the program."""
-    with tempfile.TemporaryDirectory(prefix="bflow-") as directory, OpenVSwitch(Path(directory)) as switch:
-        switch.add_bridge(BRIDGE)
-        switch.vsctl("add-port", BRIDGE, PORT, "--", "set", "interface", PORT, "type=dummy")
-        program.switch = Path(directory)
+    with dummy_switch(BRIDGE, PORT) as switch:
+        program.switch = switch.directory
         yield switch

@@ -13,7 +13,11 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
+
+R = TypeVar("R")
 
 LOCAL_AS = 64512
 EDGES = 50
@@ -85,21 +89,29 @@ def routes(n: int) -> list[Route]:
 
 def packed(n: int, encapsulation: bytes = ENCAPSULATION_MPLS) -> list[bytes]:
     """``n`` routes as whole messages of at most 50 NLRI each."""
-    population = routes(n)
-    return [announcement(population[i : i + BLOCK], encapsulation) for i in range(0, n, BLOCK)]
+    return in_blocks(lambda block: announcement(block, encapsulation), routes(n))
 
 
 def churn(n: int, seed: int = 1) -> list[bytes]:
     """The same routes as whole messages of one NLRI each, in an order that depends on ``seed`` alone."""
-    messages = [announcement([route]) for route in routes(n)]
-    random.Random(seed).shuffle(messages)
-    return messages
+    return one_by_one(announcement, routes(n), seed)
 
 
 def withdraw_packed(n: int) -> list[bytes]:
     """Withdrawals of the same routes, at most 50 NLRI in a message."""
-    population = routes(n)
-    return [withdrawal(population[i : i + BLOCK]) for i in range(0, n, BLOCK)]
+    return in_blocks(withdrawal, routes(n))
+
+
+def in_blocks(encode: Callable[[list[R]], bytes], population: list[R]) -> list[bytes]:
+    """Whole messages of at most ``BLOCK`` routes each."""
+    return [encode(population[i : i + BLOCK]) for i in range(0, len(population), BLOCK)]
+
+
+def one_by_one(encode: Callable[[list[R]], bytes], population: list[R], seed: int) -> list[bytes]:
+    """Whole messages of one route each, in an order that depends on ``seed`` alone."""
+    messages = [encode([route]) for route in population]
+    random.Random(seed).shuffle(messages)
+    return messages
 
 
 def announcement(block: list[Route], encapsulation: bytes = ENCAPSULATION_MPLS) -> bytes:

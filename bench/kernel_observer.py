@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import socket
 import struct
-import threading
-import time
-from types import TracebackType
 from typing import Self
 
-from bench.quiet import Failed
+from bench.listener import Listener
 from tests.system.ovs_nodes import inside
 
 _GROUP = 1 << 2
@@ -24,63 +21,36 @@ _ATTRIBUTE = struct.Struct("=HH")
 _DST, _LLADDR = 1, 2
 _BUFFER = 1 << 28
 _FORCE_BUFFER = 33
-_READ = 1 << 16
 
 
-class KernelObserver:
+class KernelObserver(Listener):
     """Watches the neighbours of a namespace while the block lasts."""
 
     def __init__(self, namespace: str) -> None:
+        super().__init__("kernel observer", 1 << 16)
         self._namespace = namespace
-        self._heard: list[tuple[float, bytes]] = []
-        self._ends = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="kernel observer", daemon=True)
-        self._trouble: OSError | None = None
 
     def __enter__(self) -> Self:
         with inside(self._namespace):
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-        self._socket.setsockopt(socket.SOL_SOCKET, _FORCE_BUFFER, _BUFFER)
-        self._socket.bind((0, _GROUP))
-        self._socket.settimeout(0.1)
-        self._thread.start()
+            connection = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        connection.setsockopt(socket.SOL_SOCKET, _FORCE_BUFFER, _BUFFER)
+        connection.bind((0, _GROUP))
+        self.listen(connection)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._ends.set()
-        self._thread.join()
-        self._socket.close()
-
     def count(self) -> int:
-        """How many pieces have been heard: when it does not grow, there is no news. Raises ``Failed`` if some were
-        missed.
-        """
-        if self._trouble is not None:
-            raise Failed(f"the kernel cannot be watched: {self._trouble}")
-        return len(self._heard)
+        """How many pieces have been heard."""
+        return len(self.heard())
 
     def seen(self) -> dict[bytes, float]:
         """When (``time.perf_counter``) it was first told of each MAC address at another node (6 octets), and of each
         neighbour's address (4 or 16).
         """
         found: dict[bytes, float] = {}
-        for moment, piece in list(self._heard):
+        for moment, piece in self.heard():
             for key in _entries(piece):
                 found.setdefault(key, moment)
         return found
-
-    def _watch(self) -> None:
-        while not self._ends.is_set():
-            try:
-                piece = self._socket.recv(_READ)
-            except TimeoutError:
-                continue
-            except OSError as error:
-                self._trouble = error
-                return
-            self._heard.append((time.perf_counter(), piece))
 
 
 def _entries(piece: bytes) -> list[bytes]:

@@ -24,6 +24,7 @@ from bagpipe.dataplane.openflow.fields import ETH_DST
 from bench.cases import Latency, _percentile
 from bench.flow_observer import FlowObserver
 from bench.kernel_observer import KernelObserver
+from bench.listener import Listener
 from bench.quiet import Failed
 from tests.system.evpn_hosts import a_site
 from tests.system.ovs_nodes import Node, Nodes, ip
@@ -36,7 +37,6 @@ _INSTANCE = "blue"
 _TARGETS = [f"{AS}:1"]
 _VNI = 5000
 _INTERVAL = 0.02
-_SILENCE = 0.5
 _PATIENCE = 30.0
 _CONFIGURATION = """\
 [BGP]
@@ -50,18 +50,6 @@ dataplane_driver = dummy
 [DATAPLANE_DRIVER_EVPN]
 dataplane_driver = {driver}
 """
-
-
-class Observer(Protocol):
-    """Whoever sees a dataplane change."""
-
-    def count(self) -> int:
-        """How much has been heard."""
-        ...
-
-    def seen(self) -> dict[bytes, float]:
-        """When each MAC address was told of first."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +148,7 @@ def _run(held: ExitStack, module: str, *arguments: str, log: Path, namespace: st
     held.enter_context(Program(module, *arguments, log=log, namespace=namespace)).wait_started()
 
 
-def _moves(to: Place, moves: int, observer: Observer) -> Latency:
+def _moves(to: Place, moves: int, observer: Listener) -> Latency:
     began = []
     for number in range(moves):
         began.append(time.perf_counter())
@@ -168,13 +156,12 @@ def _moves(to: Place, moves: int, observer: Observer) -> Latency:
         time.sleep(_INTERVAL)
     expected = {_mac(number) for number in range(moves)}
     deadline = time.monotonic() + _PATIENCE
-    heard = -1
-    while observer.count() != heard or not expected <= observer.seen().keys():
-        heard = observer.count()
+
+    def look() -> None:
         if time.monotonic() > deadline:
             raise Failed(f"{len(expected - observer.seen().keys())} of {moves} moves were not seen")
-        time.sleep(_SILENCE)
-    seen = observer.seen()
+
+    seen = observer.wait(lambda seen: expected <= seen.keys(), look)
     took = [seen[_mac(number)] - moment for number, moment in enumerate(began)]
     return Latency(moves, 0, _percentile(took, 50), _percentile(took, 99), None, None)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
+from typing import TypeVar
 
 from bagpipe.session.outputs import Action, Close, Connect, Send
 from bagpipe.session.settings import Mode, SessionSettings
@@ -239,3 +240,22 @@ class Network:
             return
         peer = speaker.peers[end[1]]
         self._act(end[0], peer, peer.closed(end[2], self.now, reason))
+
+
+H = TypeVar("H")
+
+
+def clients_of_a_reflector(
+    network: Network, make: Callable[[str, int], H], names: Sequence[str], families: tuple[Family, ...] = CARRIED
+) -> list[H]:
+    """The node ``rr`` with number 1, and as its clients those that ``make`` gives for a name and a number from 2 on.
+
+    Half a minute has passed, and their sessions are up.
+    """
+    network.node("rr", 1, reflector=True)
+    made = []
+    for number, name in enumerate(names, 2):
+        made.append(make(name, number))
+        network.link("rr", name, clients=(name,), families=families)
+    network.run(30)
+    return made

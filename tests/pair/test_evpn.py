@@ -16,7 +16,7 @@ from bagpipe.vpn.allocation import Numbers
 from bagpipe.vpn.evpn.instances import EvpnInstances
 from bagpipe.vpn.settings import VpnSettings
 from bagpipe.wire.family import CARRIED, EVPN, RTC, Family
-from tests.pair.network import Network
+from tests.pair.network import Network, clients_of_a_reflector
 from tests.unit.vpn.evpn.node import VXLAN, attachment, key
 from tests.unit.vpn.node import mac
 
@@ -82,12 +82,7 @@ class Host:
 
 
 def hosts(network: Network, families: tuple[Family, ...] = CARRIED, names: tuple[str, ...] = NAMES) -> list[Host]:
-    network.node("rr", 1, reflector=True)
-    made = [Host(network, name, number) for number, name in enumerate(names, 2)]
-    for name in names:
-        network.link("rr", name, clients=(name,), families=families)
-    network.run(30)
-    return made
+    return clients_of_a_reflector(network, lambda name, number: Host(network, name, number), names, families)
 
 
 @pytest.mark.parametrize("families", [CARRIED, WITHOUT_RTC], ids=["rtc", "no rtc"])

@@ -12,7 +12,7 @@ from bagpipe.speaker import Retain
 from bagpipe.vpn.allocation import Numbers
 from bagpipe.vpn.instances import Instances, VpnSettings
 from bagpipe.wire.family import CARRIED, RTC, Family
-from tests.pair.network import Network
+from tests.pair.network import Network, clients_of_a_reflector
 from tests.unit.vpn.node import GRE, attachment, key, prefix
 
 WITHOUT_RTC = tuple(family for family in CARRIED if family != RTC)
@@ -41,12 +41,9 @@ class Host:
 
 
 def hosts(network: Network, retain: Retain, families: tuple[Family, ...]) -> tuple[Host, Host]:
-    network.node("rr", 1, reflector=True)
-    made = []
-    for number, name in ((2, "one"), (3, "two")):
-        made.append(Host(network, name, number, retain))
-        network.link("rr", name, clients=(name,), families=families)
-    network.run(30)
+    made = clients_of_a_reflector(
+        network, lambda name, number: Host(network, name, number, retain), ("one", "two"), families
+    )
     return made[0], made[1]
 
 

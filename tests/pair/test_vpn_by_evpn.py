@@ -10,7 +10,7 @@ from bagpipe.vpn.attachment import CarriedBy
 from bagpipe.vpn.instances import VpnSettings
 from bagpipe.vpn.vpns import Vpns
 from bagpipe.wire.family import CARRIED, EVPN, RTC, VPNV4, Family
-from tests.pair.network import Network
+from tests.pair.network import Network, clients_of_a_reflector
 from tests.unit.vpn.node import attachment, key, prefix, rts
 from tests.unit.vpn.prefix_node import BOTH, BOTH_WAYS, EVPN_ALONE, ROUTER, VPN
 
@@ -54,12 +54,9 @@ class Host:
 
 
 def hosts(network: Network, retain: Retain, families: tuple[Family, ...]) -> tuple[Host, Host]:
-    network.node("rr", 1, reflector=True)
-    made = []
-    for number, name in ((2, "one"), (3, "two")):
-        made.append(Host(network, name, number, retain))
-        network.link("rr", name, clients=(name,), families=families)
-    network.run(30)
+    made = clients_of_a_reflector(
+        network, lambda name, number: Host(network, name, number, retain), ("one", "two"), families
+    )
     return made[0], made[1]
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bagpipe.dataplane.model import Direction, FloodKey, MacKey, NeighbourKey, Port
 from bagpipe.vpn.attachment import Attachment, Reserved
+from tests.property.facts import both_ways, happen, otherwise
 from tests.unit.vpn.evpn.node import (
     LOW,
     ONE_PATH,
@@ -29,7 +30,6 @@ from tests.unit.vpn.evpn.node import (
     update,
     withdraw,
 )
-from tests.unit.vpn.node import rts
 
 SPECS: dict[str, dict[str, Any]] = {"red": {"vni": 1001}, "blue": {"vni": 1002, "bridge": "brq1", "description": "b"}}
 TARGETS = {"red": ((1,), (1,)), "blue": ((1, 2), (2,))}
@@ -100,9 +100,8 @@ def attachment_of(number: int, *, final: bool) -> Attachment:
     made = attachment(instance, ip, mac, imports=imports, exports=exports, spec=SPECS[instance], **rest)
     if final:
         return made
-    spec = replace(made.instance, import_rts=rts(2, 7), export_rts=rts(1, 7), vni=2000 + list(SPECS).index(instance))
-    moved = made.port if made.port.number is None else replace(made.port, number=made.port.number + 100)
-    return replace(made, instance=spec, local_pref=77, port=moved, sticky=not made.sticky)
+    other = otherwise(made, vni=2000 + list(SPECS).index(instance))
+    return replace(other, sticky=not made.sticky)
 
 
 def reserved_of(number: int) -> Reserved:
@@ -118,23 +117,7 @@ Event = tuple[str, int, int]
 def play(node: Node, event: Event) -> None:
     kind, number, way = event
     node.now += 1000.0
-    if kind in ("attach", "attach otherwise"):
-        node.instances.attach(attachment_of(number, final=kind == "attach"), reserved_of(number))
-    elif kind == "detach":
-        made = attachment_of(number, final=True)
-        evi = node.instances.instances.get(made.instance.external_id)
-        if evi is not None and made.key in evi.endpoints:
-            node.instances.detach(made.instance.external_id, made.key, None)
-    elif kind == "confirm":
-        node.confirm()
-    elif kind == "refuse":
-        node.confirm({each: "no" for each in sorted(node.tracker.desired, key=str)[number % 3 :: 3]})
-    elif kind == "retry":
-        node.tracker.retry()
-    elif kind == "lose":
-        node.tracker.lost()
-        node.instances.dataplane_lost()
-    else:
+    if not happen(node, kind, number, attachment_of, reserved_of):
         peer, nlri, bodies = ROUTES[number]
         node.learn(bodies[way % len(bodies)] if kind == "announce" else withdraw(nlri), peer=peer, confirm=False)
 
@@ -170,17 +153,7 @@ def test_the_same_facts_end_in_the_same_state_whatever_happened_before(data: st.
     capabilities = data.draw(st.sampled_from([VXLAN, ONE_PATH]))
     ending = the_end(*data.draw(facts))
 
-    straight = Node(capabilities)
-    for event in ending:
-        play(straight, event)
-    straight.confirm()
-
-    crooked = Node(capabilities)
-    for event in data.draw(st.lists(events, max_size=25)):
-        play(crooked, event)
-    shuffled = data.draw(st.permutations(ending))
-    for event in [*data.draw(st.lists(st.sampled_from(ending), max_size=4)), *shuffled]:
-        play(crooked, event)
+    straight, crooked = both_ways(data, lambda: Node(capabilities), play, ending, events)
     crooked.now += 1000.0
     crooked.instances.release_damped(crooked.now)
     crooked.tracker.retry()

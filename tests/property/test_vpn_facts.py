@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -14,6 +13,7 @@ from bagpipe.identifiers import RouteTarget
 from bagpipe.vpn.attachment import Attachment, AttractTraffic, Readvertise, Reserved
 from bagpipe.wire.extended_community import RedirectToRouteTarget
 from bagpipe.wire.family import FLOWSPEC_VPNV4, FLOWSPEC_VPNV6, VPNV4, VPNV6
+from tests.property.facts import both_ways, happen, otherwise
 from tests.unit.rib import routes
 from tests.unit.vpn.node import Node, attachment, prefix, rts
 
@@ -57,11 +57,7 @@ def attachment_of(number: int, *, final: bool) -> Attachment:
     instance, ip, mac, rest = ENDPOINTS[number]
     imports, exports = TARGETS[instance]
     made = attachment(instance, ip, mac, imports=imports, exports=exports, spec=SPECS[instance], **rest)
-    if final:
-        return made
-    spec = replace(made.instance, import_rts=rts(2, 7), export_rts=rts(1, 7))
-    moved = made.port if made.port.number is None else replace(made.port, number=made.port.number + 100)
-    return replace(made, instance=spec, local_pref=77, port=moved)
+    return made if final else otherwise(made)
 
 
 def reserved_of(number: int) -> Reserved:
@@ -117,24 +113,7 @@ Event = tuple[str, int]
 
 def play(node: Node, event: Event) -> None:
     kind, number = event
-    if kind in ("attach", "attach otherwise"):
-        made = attachment_of(number, final=kind == "attach")
-        node.instances.attach(made, reserved_of(number))
-    elif kind == "detach":
-        made = attachment_of(number, final=True)
-        vrf = node.instances.instances.get(made.instance.external_id)
-        if vrf is not None and made.key in vrf.endpoints:
-            node.instances.detach(made.instance.external_id, made.key, None)
-    elif kind == "confirm":
-        node.confirm()
-    elif kind == "refuse":
-        node.confirm({each: "no" for each in sorted(node.tracker.desired, key=str)[number::3]})
-    elif kind == "retry":
-        node.tracker.retry()
-    elif kind == "lose":
-        node.tracker.lost()
-        node.instances.dataplane_lost()
-    else:
+    if not happen(node, kind, number, attachment_of, reserved_of):
         make = {
             "announce": vpn_update,
             "withdraw": vpn_withdrawal,
@@ -194,19 +173,8 @@ def test_the_same_facts_end_in_the_same_state_whatever_happened_before(data: st.
     flow = data.draw(st.sets(flows))
     ending = sorted(the_end(attached, told, flow))
 
-    straight = Node(capabilities)
-    for event in ending:
-        play(straight, event)
-    straight.confirm()
-
-    crooked = Node(capabilities)
-    for event in data.draw(st.lists(events, max_size=25)):
-        play(crooked, event)
-    shuffled = data.draw(st.permutations(ending))
-    doubled = data.draw(st.lists(st.sampled_from(ending), max_size=4))
     # an attachment counts for its whole instance, so the last word of each instance is a final one
-    for event in [*doubled, *shuffled]:
-        play(crooked, event)
+    straight, crooked = both_ways(data, lambda: Node(capabilities), play, ending, events)
     crooked.tracker.retry()
     crooked.confirm()
 

@@ -6,8 +6,12 @@ import http.client
 import json
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+import pytest
 
 from tests.system.running import DAEMON, Program, address, free_port
 
@@ -71,6 +75,24 @@ class Node:
         """How many attachments the journal has."""
         with sqlite3.connect(f"file:{self.folder / 'state' / 'journal.db'}?mode=ro", uri=True) as connection:
             return int(connection.execute("SELECT count(*) FROM attachment").fetchone()[0])
+
+
+@pytest.fixture(scope="module", name="shared")
+def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A node whose daemon runs while the tests of a file do, without a traceback."""
+    made = Node(tmp_path_factory.mktemp("node"))
+    with made.start() as daemon:
+        daemon.wait_started()
+        yield made
+        assert "Traceback" not in daemon.text
+
+
+@pytest.fixture(name="node")
+def empty_node(shared: Node) -> Iterator[Node]:
+    """The shared node with nothing attached."""
+    yield shared
+    for one in shared.call("GET", "/v2/attachments")[1]["attachments"]:
+        assert shared.call("DELETE", f"/v2/attachments/{quote(one['id'], safe='')}")[0] == 200
 
 
 def body(number: int = 2, instance: str = "net1", **more: Any) -> dict[str, Any]:

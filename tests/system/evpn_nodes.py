@@ -12,7 +12,8 @@ import contextlib
 import functools
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from ipaddress import ip_address
 from typing import Any, ParamSpec
 
@@ -37,7 +38,7 @@ from bagpipe.dataplane.ovs_evpn.driver import OvsEvpnDataplane
 from bagpipe.dataplane.ovs_evpn.pipeline import COOKIE
 from bagpipe.dataplane.ovs_evpn.settings import OvsEvpnSettings
 from tests.system.openvswitch import OpenVSwitch
-from tests.system.ovs_driving import QUICK, Driven
+from tests.system.ovs_driving import QUICK, Driven, started
 from tests.system.ovs_nodes import Node, Vm, inside
 
 TUNNELS, OWN, INTEGRATION = "br-tun", "br-evpn", "br-int"
@@ -193,19 +194,11 @@ def of_others(
     return made
 
 
-@contextlib.asynccontextmanager
-async def driving(settings: OvsEvpnSettings, *, ready: bool = True, sweeps: bool = False) -> AsyncIterator[Driven]:
+def driving(
+    settings: OvsEvpnSettings, *, ready: bool = True, sweeps: bool = False
+) -> AbstractAsyncContextManager[Driven]:
     """A driver that is started and, unless told otherwise, ready."""
-    driver = OvsEvpnDataplane(settings, timing=QUICK)
-    driven = Driven(driver)
-    driven.sweeps = sweeps
-    await driver.start(driven.hear)
-    try:
-        if ready:
-            await driven.until(lambda: driven.is_ready, "the driver is ready")
-        yield driven
-    finally:
-        await driver.close()
+    return started(OvsEvpnDataplane(settings, timing=QUICK), ready=ready, sweeps=sweeps)
 
 
 class Wiretap:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from ipaddress import ip_network
 
 from bagpipe.dataplane.delta import Tracker
@@ -15,6 +16,7 @@ from bagpipe.dataplane.model import Key, Prefix, Value
 from bagpipe.dataplane.openflow import Timing
 from bagpipe.dataplane.ovs.driver import OvsDataplane
 from bagpipe.dataplane.ovs.settings import OvsSettings
+from bagpipe.dataplane.ovs_evpn.driver import OvsEvpnDataplane
 
 QUICK = Timing(retry=0.02, retry_limit=0.2)
 
@@ -27,7 +29,7 @@ def prefix(text: str) -> Prefix:
 class Driven:
     """A driver with its tracker; what the driver says is in ``said`` and obeyed by :meth:`settle`."""
 
-    def __init__(self, driver: OvsDataplane) -> None:
+    def __init__(self, driver: OvsDataplane | OvsEvpnDataplane) -> None:
         self.driver = driver
         self.tracker = Tracker()
         self.said: list[DriverEvent] = []
@@ -102,10 +104,16 @@ class Driven:
         return {str(key): refusal.reason for key, refusal in self.tracker.refused.items()}
 
 
-@contextlib.asynccontextmanager
-async def driving(settings: OvsSettings, *, ready: bool = True, sweeps: bool = False) -> AsyncIterator[Driven]:
+def driving(settings: OvsSettings, *, ready: bool = True, sweeps: bool = False) -> AbstractAsyncContextManager[Driven]:
     """A driver that is started and, unless told otherwise, ready."""
-    driver = OvsDataplane(settings, timing=QUICK)
+    return started(OvsDataplane(settings, timing=QUICK), ready=ready, sweeps=sweeps)
+
+
+@contextlib.asynccontextmanager
+async def started(
+    driver: OvsDataplane | OvsEvpnDataplane, *, ready: bool = True, sweeps: bool = False
+) -> AsyncIterator[Driven]:
+    """The same with a driver that is made."""
     driven = Driven(driver)
     driven.sweeps = sweeps
     await driver.start(driven.hear)

@@ -7,35 +7,23 @@ import json
 import random
 import re
 import threading
-from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.system.attaching import Node, body, body_v2, detachment
+from tests.system.attaching import (
+    Node,
+    body,
+    body_v2,
+    detachment,
+    empty_node,  # noqa: F401 - the fixture ``node``
+    shared_node,  # noqa: F401 - the fixture ``shared``
+)
 from tests.system.running import get
 
 ACCEPTABLE = {200, 400, 404}
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    node = Node(tmp_path_factory.mktemp("node"))
-    with node.start() as daemon:
-        daemon.wait_started()
-        yield node
-        assert "Traceback" not in daemon.text
-
-
-@pytest.fixture
-def node(shared: Node) -> Iterator[Node]:
-    """The shared node with nothing attached."""
-    yield shared
-    for one in shared.call("GET", "/v2/attachments")[1]["attachments"]:
-        assert shared.call("DELETE", f"/v2/attachments/{quote(one['id'], safe='')}")[0] == 200
 
 
 # ---------------------------------------------------------------------- v1

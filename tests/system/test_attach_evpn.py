@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
-from tests.system.attaching import Node
+from tests.system.attaching import Node, empty_node, shared_node  # noqa: F401 - the fixtures ``node``, ``shared``
 from tests.system.running import wait_for
 
 RT = ["64512:31"]
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    node = Node(tmp_path_factory.mktemp("node"))
-    with node.start() as daemon:
-        daemon.wait_started()
-        yield node
-        assert "Traceback" not in daemon.text
-
-
-@pytest.fixture
-def node(shared: Node) -> Iterator[Node]:
-    """The shared node with nothing attached."""
-    yield shared
-    for one in shared.call("GET", "/v2/attachments")[1]["attachments"]:
-        assert shared.call("DELETE", f"/v2/attachments/{quote(one['id'], safe='')}")[0] == 200
 
 
 def mac(number: int) -> str:

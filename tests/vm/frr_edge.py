@@ -17,7 +17,7 @@ from tests.system.ovs_nodes import BRIDGE, Node, Vm
 from tests.system.running import wait_for
 from tests.system.test_vpn_traffic import A4, RED, World
 from tests.system.vpn_site import AS, Compute, bare, reaches
-from tests.vm.frr_vrf import PREFIX4, PREFIX6, customer, frr, run, shown
+from tests.vm.frr_vrf import PREFIX4, PREFIX6, SPEAKER, customer, frr, run, shown
 
 MODULES = ("mpls_router", "mpls_iptunnel", "vrf")
 FRR_AS = 64513
@@ -32,15 +32,11 @@ _FAMILY = """\
   import vpn
  exit-address-family
 """
-_CONFIGURATION = """\
+_FORWARDING = """\
 interface {bridge}
  mpls bgp forwarding
-router bgp {asn}
- bgp router-id {address}
- no bgp default ipv4-unicast
- no bgp ebgp-requires-policy
- neighbor {west} remote-as {west_as}
- neighbor {west} passive
+"""
+_CONFIGURATION = """\
  address-family ipv4 vpn
   neighbor {west} activate
  exit-address-family
@@ -110,4 +106,4 @@ def _echo_requests6(vm: Vm) -> int:
 def _configuration(node: Node, west: str) -> str:
     values = {"asn": FRR_AS, "address": node.addresses[0], "west": west, "west_as": AS, "bridge": BRIDGE}
     families = [_FAMILY.format(family=family, asn=FRR_AS, target=RED[0]) for family in ("ipv4", "ipv6")]
-    return "".join([_CONFIGURATION.format(**values), *families])
+    return "".join([(_FORWARDING + SPEAKER + _CONFIGURATION).format(**values), *families])

@@ -22,7 +22,7 @@ from tests.system.ovs_nodes import BRIDGE, Node, Nodes, Vm, ip
 from tests.system.running import wait_for
 from tests.system.test_vpn_by_evpn import RED, captured, put, router
 from tests.system.vpn_site import AS, Compute, bare, call, reaches, reaches_not
-from tests.vm.frr_vrf import PREFIX4, PREFIX6, TABLE, customer, frr, run, shown
+from tests.vm.frr_vrf import PREFIX4, PREFIX6, SPEAKER, TABLE, customer, frr, run, shown
 from tests.vm.kernel_datapath import BULK, SETTLED, UNDERLAY_MTU, say, sent, tail
 
 MODULES = ("openvswitch", "vport-vxlan", "vrf")
@@ -40,12 +40,6 @@ vrf red
 exit-vrf
 """
 _BGPD = """\
-router bgp {asn}
- bgp router-id {address}
- no bgp default ipv4-unicast
- no bgp ebgp-requires-policy
- neighbor {west} remote-as {west_as}
- neighbor {west} passive
  address-family l2vpn evpn
   neighbor {west} activate
   advertise-all-vni
@@ -210,7 +204,7 @@ def fabric_of(nodes: Nodes, ours: Vm, directory: Path, asn: int) -> Iterator[Fab
         east, here = nodes.east, nodes.west.addresses[0]
         theirs = held.enter_context(customer(east))
         held.enter_context(l3_vni(east))
-        bgpd = _BGPD.format(address=east.addresses[0], asn=asn, west=here, west_as=AS, target=RED[0])
+        bgpd = (SPEAKER + _BGPD).format(address=east.addresses[0], asn=asn, west=here, west_as=AS, target=RED[0])
         (directory / "frr").mkdir()
         held.enter_context(frr(east, directory / "frr", bgpd=bgpd, zebra=_ZEBRA.format(vni=VNI)))
         west = Compute(nodes.west, east.addresses[0], "VXLAN", directory, f"[PEER {east.addresses[0]}]\nas = {asn}\n")

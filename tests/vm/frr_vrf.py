@@ -15,6 +15,15 @@ from tests.system.running import wait_for
 TABLE = 10
 PREFIX4, PREFIX6 = "10.20.0", "fd00:20:"
 """What the customer's addresses begin with: that of its gateway ends in 1, that of its machine in 2."""
+SPEAKER = """\
+router bgp {asn}
+ bgp router-id {address}
+ no bgp default ipv4-unicast
+ no bgp ebgp-requires-policy
+ neighbor {west} remote-as {west_as}
+ neighbor {west} passive
+"""
+"""How bgpd's configuration begins: a router of ``asn`` at ``address`` that our node, at ``west``, calls."""
 _DAEMONS = {"zebra": ["-g", "frrvty"], "bgpd": ["-g", "root", "-S"]}
 
 

@@ -5,34 +5,21 @@ All checks share one machine, which is up for about four minutes, and runs those
 
 from __future__ import annotations
 
-import json
-import sys
-from typing import Any
-
 import pytest
 
-from tests.system.running import ROOT
 from tests.vm.kernel_datapath import CHECKS
-from tests.vm.machine import run
+from tests.vm.selected import Results, results_of
 
 SECONDS = 560
 
 
 @pytest.fixture(scope="module")
-def results(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
-    here = [item for item in request.session.items if item.path == request.path]
-    selected = {item.callspec.params["check"] for item in here if isinstance(item, pytest.Function)}
-    environment = {"PYTHONPATH": f"{ROOT}/src:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
-    names = [name for name in CHECKS if name in selected]
-    command = [sys.executable, "-m", "tests.vm.kernel_datapath", *names]
-    ended = run(command, seconds=SECONDS, directory=ROOT, environment=environment)
-    lines = [json.loads(line) for line in ended.output.splitlines() if line.startswith("{")]
-    assert ended.status == 0, ended.output
-    return {line["check"]: line for line in lines}
+def results(request: pytest.FixtureRequest) -> Results:
+    return results_of("kernel_datapath", CHECKS, request, SECONDS)
 
 
 @pytest.mark.limit(600)
 @pytest.mark.parametrize("check", CHECKS)
-def test_the_kernel_datapath_carries_the_vpns(results: dict[str, dict[str, Any]], check: str) -> None:
+def test_the_kernel_datapath_carries_the_vpns(results: Results, check: str) -> None:
     result = results[check]
     assert result["passed"], result["why"]

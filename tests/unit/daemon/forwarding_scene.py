@@ -13,12 +13,9 @@ from bagpipe.daemon.forwarding import Carrier, Forwarding
 from bagpipe.daemon.journal import Journal
 from bagpipe.daemon.statements import Statement, statement_v1, statement_v2
 from bagpipe.dataplane.memory import MemoryDataplane
-from bagpipe.rib.adj_rib_in import AdjRibIn, Gate
-from bagpipe.rib.bundle import Origin
 from bagpipe.speaker import Speaker, SpeakerSettings
 from bagpipe.vpn.settings import VpnSettings
-from bagpipe.wire.attributes import Context
-from bagpipe.wire.family import CARRIED
+from tests.unit.vpn.any_node import neighbour, tell
 
 T = TypeVar("T")
 OWN = IPv4Address("192.0.2.11")
@@ -88,13 +85,7 @@ class Scene:
 
     def learn(self, *bodies: bytes) -> None:
         """A neighbour sends UPDATE bodies."""
-        address = IPv4Address("192.0.2.1").packed
-        origin = Origin("192.0.2.1", False, True, False, address, address)
-        gate, families = Gate(64512, OWN.packed, None, True), frozenset(CARRIED)
-        notes = AdjRibIn(self.speaker.store, origin, gate, Context(True, True), families, frozenset()).learn(bodies)
-        assert not notes.discarded
-        assert not notes.withdrawn
-        self.speaker.changed()
+        tell(self.speaker, neighbour(self.speaker), bodies)
 
     def announced(self) -> set[str]:
         """The VPN routes of this node."""

@@ -12,27 +12,24 @@ from bagpipe.dataplane.model import (
     Encapsulation,
     Forward,
     ForwardKey,
-    Key,
     Port,
     Prefix,
 )
 from bagpipe.identifiers import MacAddress, RouteTarget
-from bagpipe.rib.adj_rib_in import AdjRibIn, Gate
-from bagpipe.rib.bundle import Origin
 from bagpipe.speaker import Speaker, SpeakerSettings, membership_key
 from bagpipe.vpn.allocation import Numbers
 from bagpipe.vpn.attachment import Attachment, EndpointKey, InstanceSpec, InstanceType, Reserved
 from bagpipe.vpn.instances import Attached, Detached, Instances, VpnSettings
-from bagpipe.wire.attributes import EXTENDED_COMMUNITIES, Context, walk
+from bagpipe.wire.attributes import EXTENDED_COMMUNITIES, walk
 from bagpipe.wire.extended_community import decode_extended_communities
-from bagpipe.wire.family import CARRIED, RTC, VPNV4, VPNV6, Family
+from bagpipe.wire.family import RTC, VPNV4, VPNV6, Family
 from bagpipe.wire.nlri import CODECS
 from tests.unit.rib import routes
+from tests.unit.vpn.any_node import OWN, AnyNode
 
 MPLS = Capabilities("test", (Encapsulation.MPLS,), True)
 GRE = Capabilities("test", (Encapsulation.MPLS_GRE, Encapsulation.VXLAN), True)
 DUMMY = Capabilities("dummy", (), False)
-OWN = "192.0.2.11"
 
 
 def rts(*numbers: int) -> frozenset[RouteTarget]:
@@ -78,7 +75,7 @@ class RetainingSpeaker(Speaker):
         self.withdraw(RTC, 0, [membership_key(self.settings.local_as, route_target)])
 
 
-class Node:
+class Node(AnyNode[Instances]):
     """A node with address 192.0.2.11 in AS 64512."""
 
     def __init__(
@@ -88,13 +85,13 @@ class Node:
         accept_from: tuple[bytes, ...] = (),
         router_id: str = OWN,
     ) -> None:
+        super().__init__()
         self.speaker = RetainingSpeaker(SpeakerSettings(64512, IPv4Address(router_id)), jitter=lambda: 0.0)
         self.tracker = Tracker()
         settings = VpnSettings(64512, IPv4Address(router_id), ip_address(next_hop), capabilities, accept_from)
         numbers = Numbers(capabilities.labels)
         self.instances = Instances(self.speaker.store, self.speaker, self.tracker, settings, numbers)
         self.speaker.importer = self.instances.routes_changed
-        self.peers: dict[str, AdjRibIn] = {}
 
     def attach(self, *args: Any, reserved: Reserved | None = None, confirm: bool = True, **kwargs: Any) -> Attached:
         attached = self.instances.attach(attachment(*args, **kwargs), reserved)
@@ -106,36 +103,6 @@ class Node:
         detached = self.instances.detach(instance, key(number, ip), None)
         self.confirm()
         return detached
-
-    def confirm(self, refusals: Mapping[Key, str] | None = None) -> None:
-        """The dataplane takes all that waits, but for ``refusals``."""
-        refused = refusals or {}
-        for _ in range(100):
-            changes = self.tracker.take()
-            if not changes:
-                return
-            answers = {change.key: refused[change.key] for change in changes if change.key in refused}
-            self.instances.dataplane_settled(self.tracker.settle(answers), answers)
-        raise AssertionError("the node does not come to rest")
-
-    def peer(self, name: str) -> AdjRibIn:
-        if name not in self.peers:
-            address = IPv4Address(name).packed
-            gate = Gate(64512, IPv4Address(OWN).packed, None, True)
-            origin = Origin(name, False, True, False, address, address)
-            self.peers[name] = AdjRibIn(
-                self.speaker.store, origin, gate, Context(True, True), frozenset(CARRIED), frozenset()
-            )
-        return self.peers[name]
-
-    def learn(self, *bodies: bytes, peer: str = "192.0.2.1", confirm: bool = True) -> None:
-        """A peer sends UPDATE bodies."""
-        notes = self.peer(peer).learn(bodies)
-        assert not notes.discarded
-        assert not notes.withdrawn
-        self.speaker.changed()
-        if confirm:
-            self.confirm()
 
     def forward(self, instance: str, destination: str) -> Forward | None:
         """The record of a prefix."""
@@ -162,10 +129,6 @@ class Node:
                 extra = () if preference == 100 else (f"local-pref {preference}",)
                 found[text] = (*extra, *communities)
         return found
-
-    @property
-    def imported(self) -> set[str]:
-        return {str(RouteTarget(target)) for target in self.speaker.store.imported}
 
 
 def _communities(block: bytes) -> tuple[str, ...]:

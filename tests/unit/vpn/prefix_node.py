@@ -12,7 +12,8 @@ from bagpipe.vpn.instances import Attached, VpnSettings
 from bagpipe.vpn.vpns import Vpns
 from bagpipe.wire.family import EVPN
 from tests.unit.rib import routes
-from tests.unit.vpn.node import OWN, Node, prefix
+from tests.unit.vpn.any_node import OWN
+from tests.unit.vpn.node import Node, prefix
 
 ROUTER = MacAddress(bytes.fromhex("02bac000020b"))
 BOTH_WAYS = Capabilities("test", (Encapsulation.MPLS_GRE, Encapsulation.VXLAN), True, router_mac=ROUTER)

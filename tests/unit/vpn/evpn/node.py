@@ -21,9 +21,6 @@ from bagpipe.dataplane.model import (
     Port,
     Value,
 )
-from bagpipe.identifiers import RouteTarget
-from bagpipe.rib.adj_rib_in import AdjRibIn, Gate
-from bagpipe.rib.bundle import Origin
 from bagpipe.speaker import SpeakerSettings
 from bagpipe.vpn.allocation import Numbers
 from bagpipe.vpn.attachment import Attachment, EndpointKey, InstanceSpec, InstanceType, Reserved
@@ -31,13 +28,14 @@ from bagpipe.vpn.evpn.evi import Evi
 from bagpipe.vpn.evpn.instances import EvpnInstances
 from bagpipe.vpn.instances import Attached, Detached
 from bagpipe.vpn.settings import VpnSettings
-from bagpipe.wire.attributes import EXTENDED_COMMUNITIES, PMSI_TUNNEL, Context, walk
+from bagpipe.wire.attributes import EXTENDED_COMMUNITIES, PMSI_TUNNEL, walk
 from bagpipe.wire.extended_community import decode_extended_communities
-from bagpipe.wire.family import CARRIED, EVPN
+from bagpipe.wire.family import EVPN
 from bagpipe.wire.nlri import CODECS
 from bagpipe.wire.pmsi import decode as decode_pmsi
 from tests.unit.rib import routes
-from tests.unit.vpn.node import OWN, RetainingSpeaker, mac, rts
+from tests.unit.vpn.any_node import OWN, AnyNode
+from tests.unit.vpn.node import RetainingSpeaker, mac, rts
 
 VXLAN = Capabilities("test", (Encapsulation.VXLAN,), True)
 ONE_PATH = Capabilities("test", (Encapsulation.VXLAN,), False)
@@ -164,17 +162,17 @@ def multicast_update(node: str = PE1, vni: int = 5000, **rest: Any) -> bytes:
 # ---------------------------------------------------------------------- the node
 
 
-class Node:
+class Node(AnyNode[EvpnInstances]):
     """A node with address 192.0.2.11 in AS 64512."""
 
     def __init__(self, capabilities: Capabilities = VXLAN, next_hop: str = OWN, router_id: str = OWN) -> None:
+        super().__init__()
         self.speaker = RetainingSpeaker(SpeakerSettings(64512, IPv4Address(router_id)), jitter=lambda: 0.0)
         self.tracker = Tracker()
         settings = VpnSettings(64512, IPv4Address(router_id), ip_address(next_hop), capabilities)
         self.numbers = Numbers()
         self.instances = EvpnInstances(self.speaker.store, self.speaker, self.tracker, settings, self.numbers)
         self.speaker.importer = self.instances.routes_changed
-        self.peers: dict[str, AdjRibIn] = {}
         self.now = 0.0
         self.instances.clock = lambda: self.now
 
@@ -188,33 +186,6 @@ class Node:
         detached = self.instances.detach(instance, key(number, ip), None)
         self.confirm()
         return detached
-
-    def confirm(self, refusals: Mapping[Key, str] | None = None) -> None:
-        """The dataplane takes all that waits, but for ``refusals``."""
-        refused = refusals or {}
-        for _ in range(100):
-            changes = self.tracker.take()
-            if not changes:
-                return
-            answers = {change.key: refused[change.key] for change in changes if change.key in refused}
-            self.instances.dataplane_settled(self.tracker.settle(answers), answers)
-        raise AssertionError("the node does not come to rest")
-
-    def learn(self, *bodies: bytes, peer: str = "192.0.2.1", confirm: bool = True) -> None:
-        """A peer sends UPDATE bodies."""
-        if peer not in self.peers:
-            address = IPv4Address(peer).packed
-            gate = Gate(64512, IPv4Address(OWN).packed, None, True)
-            origin = Origin(peer, False, True, False, address, address)
-            self.peers[peer] = AdjRibIn(
-                self.speaker.store, origin, gate, Context(True, True), frozenset(CARRIED), frozenset()
-            )
-        notes = self.peers[peer].learn(bodies)
-        assert not notes.discarded
-        assert not notes.withdrawn
-        self.speaker.changed()
-        if confirm:
-            self.confirm()
 
     def evi(self, instance: str = "red") -> Evi:
         return self.instances.instances[instance]
@@ -260,10 +231,6 @@ class Node:
     def told_macs(self) -> list[str]:
         """The routes of type 2 among them, from the MAC on."""
         return sorted(text.partition(" mac ")[2] for text in self.told() if text.startswith("mac-ip"))
-
-    @property
-    def imported(self) -> set[str]:
-        return {str(RouteTarget(target)) for target in self.speaker.store.imported}
 
 
 def _shown(block: bytes) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from bagpipe.rib.bundle import Bundle
 from bagpipe.rib.table import Table
 from bagpipe.vpn.evpn.views import received_routes
 from tests.unit.rib import routes
+from tests.unit.vpn.any_node import OWN
 from tests.unit.vpn.evpn.node import (
     DUMMY,
     LOW,
@@ -30,7 +31,7 @@ from tests.unit.vpn.evpn.node import (
     update,
     withdraw,
 )
-from tests.unit.vpn.node import OWN, mac
+from tests.unit.vpn.node import mac
 
 
 def red(node: Node | None = None) -> Node:
